@@ -1,0 +1,192 @@
+"""What both systems know, as immutable values; only the fields that stcli uses.
+
+Dates are plain ``date`` where the server sends a day (Referral Factory) and aware UTC ``datetime``
+where it sends an instant (ServiceTitan).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from stcli.domain.ids import BookingId, JobId, ProviderId, RfCampaignId, UserId
+
+
+class Environment(StrEnum):
+    """Which of ServiceTitan's two installations a tenant lives in."""
+
+    PRODUCTION = "production"
+    INTEGRATION = "integration"
+
+
+class PersonType(StrEnum):
+    """Referral Factory's own words for the two roles."""
+
+    REFERRER = "person_referring"
+    LEAD = "person_invited"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of a Referral Factory campaign: a lead or a referrer."""
+
+    id: UserId
+    campaign_id: RfCampaignId
+    type: PersonType
+    code: str
+    first_name: str
+    email: str
+    url: str
+    source: str
+    referrer_id: UserId | None = None
+    signed_up_at: date | None = None
+    qualified_at: date | None = None
+    unsubscribed_at: date | None = None
+    promotion_code: str = ""
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignField:
+    """A field that the campaign's form asks for, by its label."""
+
+    label: str
+    type: str
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A Referral Factory campaign. ``status`` is launched, draft or paused."""
+
+    id: RfCampaignId
+    code: str
+    name: str
+    url: str
+    status: str
+    ends_at: str = ""
+    referrer_fields: tuple[CampaignField, ...] = ()
+    lead_fields: tuple[CampaignField, ...] = ()
+
+
+class ContactType(StrEnum):
+    """Kinds of a booking's contacts that stcli sends."""
+
+    EMAIL = "Email"
+    PHONE = "Phone"
+    MOBILE_PHONE = "MobilePhone"
+
+
+@dataclass(frozen=True, slots=True)
+class BookingContact:
+    type: ContactType
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the work is to be done; all but ``unit`` are required together."""
+
+    street: str
+    city: str
+    state: str
+    zip: str
+    country: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BookingDraft:
+    """A booking as it will be asked for; ``external_id`` tells whose it is."""
+
+    source: str
+    name: str
+    summary: str
+    is_first_time_client: bool
+    external_id: str
+    contacts: tuple[BookingContact, ...] = ()
+    address: Address | None = None
+    customer_type: str = ""
+    start: datetime | None = None
+    campaign_id: int | None = None
+    business_unit_id: int | None = None
+    job_type_id: int | None = None
+    priority: str = ""
+    send_confirmation_email: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A booking as ServiceTitan has it. ``status``: New, Accepted, Converted or Dismissed."""
+
+    id: BookingId
+    external_id: str
+    provider_id: ProviderId
+    status: str
+    created_on: datetime
+    modified_on: datetime
+    job_id: JobId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as ServiceTitan has it; ``total`` in the tenant's currency, None when not known."""
+
+    id: JobId
+    status: str
+    created_on: datetime
+    modified_on: datetime
+    booking_id: BookingId | None = None
+    completed_on: datetime | None = None
+    job_type_id: int | None = None
+    business_unit_id: int | None = None
+    tag_type_ids: tuple[int, ...] = ()
+    total: float | None = None
+    recall_for_id: int | None = None
+    warranty_id: int | None = None
+    no_charge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One entry of a job's history; ``event_type`` as the server names it."""
+
+    id: int
+    job_id: JobId
+    event_type: str
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NamedOption:
+    """A choice that a tenant defines: a business unit, a job type, a marketing campaign, a tag."""
+
+    id: int
+    name: str
+    active: bool = True
+
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage(Generic[Record]):
+    """One answer of an export feed; ``token`` goes on where it ended."""
+
+    records: tuple[Record, ...]
+    token: str
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """One page of Referral Factory's user list, over all campaigns of the account."""
+
+    people: tuple[Person, ...]
+    page: int
+    last_page: int
+    total: int
+    has_next: bool

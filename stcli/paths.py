@@ -1,0 +1,129 @@
+"""Where things lie: settings, campaign files, state and logs of one home.
+
+With ``STCLI_HOME`` everything is under that one folder; without it, in the operating system's own
+folders for configuration, state and logs. Nothing is created here except on request, and folders are
+made private to the user (mode 700), because names and email addresses of customers lie in them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stcli.errors import UsageError
+
+_CAMPAIGN_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders of one installation; see ``product``'s layout."""
+
+    config: Path
+    state: Path
+    logs: Path
+
+    @property
+    def settings_file(self) -> Path:
+        return self.config / "settings.yaml"
+
+    @property
+    def campaigns(self) -> Path:
+        return self.config / "campaigns"
+
+    @property
+    def database(self) -> Path:
+        return self.state / "stcli.db"
+
+    @property
+    def limits(self) -> Path:
+        return self.state / "limits.db"
+
+    @property
+    def tokens(self) -> Path:
+        return self.state / "tokens"
+
+    @property
+    def backups(self) -> Path:
+        return self.state / "backups"
+
+    @property
+    def log_file(self) -> Path:
+        return self.logs / "stcli.log"
+
+    def campaign_file(self, name: str) -> Path:
+        """The file of a campaign; a name that is not one is refused, so no path leaves the folder."""
+        return self.campaigns / f"{campaign_name(name)}.yaml"
+
+    def campaign_names(self) -> list[str]:
+        """Every campaign with a file here, in alphabetical order."""
+        if not self.campaigns.is_dir():
+            return []
+        return sorted(
+            path.stem
+            for path in self.campaigns.glob("*.yaml")
+            if _is_campaign_name(path.stem)
+        )
+
+
+def _is_campaign_name(name: str) -> bool:
+    return bool(_CAMPAIGN_NAME.fullmatch(name)) and not name.endswith("-file")
+
+
+def campaign_name(name: str) -> str:
+    """``name`` if it may name a campaign, else a usage error that says what may.
+
+    The ending ``-file`` is refused because ``STCLI_ST_CLIENT_SECRET__NAME`` and the ``_FILE`` form of
+    a secret's variable would otherwise be one.
+    """
+    if _is_campaign_name(name):
+        return name
+    raise UsageError(
+        f"{name!r} cannot be a campaign's name",
+        "Use 1 to 63 of a-z, 0-9 and '-', starting with a letter or digit and not ending in "
+        "'-file', such as spring-hvac.",
+    )
+
+
+def find_home(environment: Mapping[str, str]) -> Home:
+    """The home that ``environment`` points to."""
+    chosen = environment.get("STCLI_HOME")
+    if chosen:
+        root = Path(chosen).expanduser().absolute()
+        return Home(config=root, state=root / "state", logs=root / "logs")
+    from platformdirs import PlatformDirs
+
+    folders = PlatformDirs("stcli", appauthor=False)
+    return Home(
+        config=folders.user_config_path,
+        state=folders.user_state_path,
+        logs=folders.user_log_path,
+    )
+
+
+def private_folder(folder: Path) -> Path:
+    """``folder``, made with mode 700 if absent (parents too)."""
+    if not folder.is_dir():
+        missing = [folder, *folder.parents]
+        for path in reversed([path for path in missing if not path.exists()]):
+            path.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace ``path`` atomically with ``text``, mode 600: readers see the old file or the new one."""
+    private_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,106 @@
+"""What use cases need of the outside, as Protocols; adapters and test fakes both satisfy them.
+
+Every method of a gateway raises from ``stcli.errors``: ``CredentialsRefused``, ``RecordRejected``,
+``RecordNotFound``, ``Unavailable`` after its own retries, ``NoAnswer`` for a write whose effect is
+unknown, ``UnexpectedAnswer``. No raw document of a server crosses this line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from stcli.domain.ids import BookingId, JobId, ProviderId, UserId
+from stcli.domain.records import (
+    Booking,
+    BookingDraft,
+    Campaign,
+    FeedPage,
+    Job,
+    JobEvent,
+    NamedOption,
+    Person,
+    UserPage,
+)
+
+
+class CrmGateway(Protocol):
+    """ServiceTitan, for one tenant and one booking provider."""
+
+    @property
+    def requests(self) -> int:
+        """HTTP requests sent so far, retries and token requests included."""
+        ...
+
+    async def fresh_token(self) -> None:
+        """Fetch a token now, whatever is cached; refused: ``CredentialsRefused``."""
+        ...
+
+    async def first_booking(self) -> Booking | None:
+        """``GET bookings?page=1&pageSize=1`` of the tenant."""
+        ...
+
+    async def first_booking_of_provider(self, provider: ProviderId) -> Booking | None:
+        """The same list, of one booking provider."""
+        ...
+
+    async def booking_provider_tags(self) -> Sequence[NamedOption]: ...
+
+    async def find_bookings(self, external_id: str) -> Sequence[Booking]:
+        """All bookings of the tenant with exactly this ``externalId``; the answer is checked,
+        because the server ignores filters it does not know."""
+        ...
+
+    async def booking(self, booking_id: BookingId) -> Booking: ...
+
+    async def create_booking(self, draft: BookingDraft) -> Booking:
+        """One POST, never repeated after an answer that may hide an effect: ``NoAnswer``.
+        Throttling and maintenance are waited out (they certainly had no effect)."""
+        ...
+
+    async def bookings_feed(self, position: str) -> FeedPage[Booking]:
+        """One page of the feed from a token, a date or the beginning (empty)."""
+        ...
+
+    async def jobs_feed(self, position: str) -> FeedPage[Job]: ...
+
+    async def job_history_feed(self, position: str) -> FeedPage[JobEvent]: ...
+
+    async def jobs(self, ids: Sequence[JobId]) -> Sequence[Job]:
+        """The jobs with these ids, asked for 50 at a time; unknown ids are left out."""
+        ...
+
+    async def jobs_of_booking(self, booking_id: BookingId) -> Sequence[Job]:
+        """Jobs whose ``bookingId`` is this one (checked)."""
+        ...
+
+    async def job_history(self, job_id: JobId) -> Sequence[JobEvent]: ...
+
+    async def campaigns(self) -> Sequence[NamedOption]: ...
+
+    async def business_units(self) -> Sequence[NamedOption]: ...
+
+    async def job_types(self) -> Sequence[NamedOption]: ...
+
+    async def tag_types(self) -> Sequence[NamedOption]: ...
+
+
+class ReferralGateway(Protocol):
+    """Referral Factory, for one account."""
+
+    @property
+    def requests(self) -> int: ...
+
+    async def campaigns(self) -> Sequence[Campaign]: ...
+
+    async def campaign(self, identifier: str) -> Campaign:
+        """By code or id; unknown: ``RecordNotFound``."""
+        ...
+
+    async def users_page(self, page: int) -> UserPage:
+        """One page (250) of the users of all campaigns, in the server's order."""
+        ...
+
+    async def user(self, identifier: str) -> Person: ...
+
+    async def qualify(self, user: UserId, *, qualified: bool) -> Person: ...
