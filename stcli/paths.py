@@ -63,9 +63,7 @@ class Home:
         if not self.campaigns.is_dir():
             return []
         return sorted(
-            path.stem
-            for path in self.campaigns.glob("*.yaml")
-            if _is_campaign_name(path.stem)
+            path.stem for path in self.campaigns.glob("*.yaml") if _is_campaign_name(path.stem)
         )
 
 

@@ -1,0 +1,1 @@
+"""From a person of a campaign to a booking: rules, their checks, and their application."""

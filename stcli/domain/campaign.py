@@ -1,0 +1,244 @@
+"""The settings of one campaign: what ``campaigns/NAME.yaml`` says, as one immutable value."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stcli.domain.connection import Proof
+from stcli.domain.ids import CampaignName, ProviderId, TenantId
+from stcli.domain.mapping.rules import Rule
+from stcli.domain.records import Environment
+from stcli.domain.settings_types import (
+    Day,
+    FilledText,
+    PositiveNumber,
+    Switch,
+    Text,
+    WholeNumber,
+    Written,
+)
+
+FILE_VERSION = 1
+
+
+class Action(StrEnum):
+    """What happens in ServiceTitan when someone joins."""
+
+    NOTHING = "nothing"
+    CREATE_BOOKING = "create_booking"
+
+
+class Tab(StrEnum):
+    """The sets of mappings."""
+
+    LEADS = "leads"
+    REFERRERS = "referrers"
+    SYNC = "sync"
+    RETURN = "return"
+
+
+class ExistingCustomers(StrEnum):
+    """What to do with a lead who already is a customer."""
+
+    SEND = "send"
+    FLAG = "flag"
+    SKIP = "skip"
+
+
+class Method(StrEnum):
+    """When a lead counts as qualified."""
+
+    DO_NOT_QUALIFY = "do_not_qualify"
+    BOOKING_BECOMES_JOB = "booking_becomes_job"
+    REACHES = "booking_becomes_job_and_reaches"
+
+
+class OnCancel(StrEnum):
+    KEEP = "keep"
+    UNQUALIFY = "unqualify"
+
+
+class ServiceTitanSettings(Written):
+    tenant_id: PositiveNumber
+    environment: Environment = Environment.PRODUCTION
+    client_id: Text | None = None
+    booking_provider: PositiveNumber | None = None
+
+
+class BookingLimits(Written):
+    max_creates: WholeNumber | None = None
+
+
+class BookingTab(Written):
+    """The ``leads`` tab."""
+
+    action: Action = Action.NOTHING
+    since: Day | None = None
+    existing_customers: ExistingCustomers = ExistingCustomers.SEND
+    limits: BookingLimits = BookingLimits()
+    fields: dict[str, Rule] = Field(default_factory=dict)
+
+
+class ReferrersTab(BookingTab):
+    """The ``referrers`` tab; some sources are left out unless they are named here."""
+
+    include_sources: tuple[FilledText, ...] = ()
+
+
+class Excluded(StrEnum):
+    """Kinds of job that need not count."""
+
+    RECALL = "recall"
+    WARRANTY = "warranty"
+    NO_CHARGE = "no_charge"
+
+
+class Conditions(Written):
+    """Further conditions of a qualification; all must hold. Names or ids, resolved like a mapping's."""
+
+    job_type: tuple[FilledText, ...] = ()
+    business_unit: tuple[FilledText, ...] = ()
+    tag: tuple[FilledText, ...] = ()
+    minimum_total: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    exclude: tuple[Excluded, ...] = ()
+
+
+class QualificationLimits(Written):
+    max_qualifies: WholeNumber | None = None
+
+
+class Qualification(Written):
+    method: Method = Method.DO_NOT_QUALIFY
+    property: Literal["job_status"] | None = None
+    value: (
+        Literal["Scheduled", "Dispatched", "InProgress", "Hold", "Completed", "Canceled"] | None
+    ) = None
+    hold_days: WholeNumber = 0
+    on_cancel: OnCancel = OnCancel.KEEP
+    conditions: Conditions = Conditions()
+    limits: QualificationLimits = QualificationLimits()
+
+    @model_validator(mode="after")
+    def _value_belongs_to_the_method(self) -> Self:
+        if self.method is Method.REACHES and self.value is None:
+            raise ValueError(
+                f"{Method.REACHES} needs a value: the job status that has to be reached"
+            )
+        return self
+
+
+class SyncType(StrEnum):
+    ONE_TIME = "one_time"
+    ONGOING = "ongoing"
+
+
+class SyncFilter(Written):
+    customer_type: Literal["Residential", "Commercial"] | None = None
+    tags: tuple[FilledText, ...] = ()
+    created_since: Day | None = None
+    has_job_since: Day | None = None
+
+
+class SyncLimits(Written):
+    max_creates: WholeNumber | None = None
+
+
+class SyncTab(Written):
+    """Customers become referrers; return fields go the other way."""
+
+    type: SyncType
+    fields: dict[str, Rule] = Field(default_factory=dict)
+    return_fields: dict[str, Rule] = Field(default_factory=dict)
+    filter: SyncFilter = SyncFilter()
+    welcome_mail: Switch = False
+    refresh: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[mhd]$")] = "1d"
+    limits: SyncLimits = SyncLimits()
+
+
+class Consent(Written):
+    suppressions: Literal["obey", "ignore"] = "obey"
+
+
+class CampaignConfig(Written):
+    """One campaign file, whole and valid in itself (names in other systems are checked elsewhere)."""
+
+    version: Literal[1]
+    referral_campaign: FilledText
+    servicetitan: ServiceTitanSettings
+    leads: BookingTab = BookingTab()
+    referrers: ReferrersTab = ReferrersTab()
+    qualification: Qualification = Qualification()
+    sync: SyncTab | None = None
+    consent: Consent = Consent()
+
+    def booking_tab(self, tab: Tab) -> BookingTab:
+        """The settings of ``leads`` or ``referrers``."""
+        return self.referrers if tab is Tab.REFERRERS else self.leads
+
+    @property
+    def proof(self) -> Proof | None:
+        """The values that ``finalize`` proves, or None while they are not complete."""
+        settings = self.servicetitan
+        if settings.client_id is None or settings.booking_provider is None:
+            return None
+        return Proof(
+            environment=settings.environment,
+            tenant_id=TenantId(settings.tenant_id),
+            client_id=settings.client_id,
+            booking_provider=ProviderId(settings.booking_provider),
+        )
+
+
+class AccountSettings(Written):
+    """``settings.yaml``: what holds for all campaigns of this home."""
+
+    version: Literal[1] = 1
+    default_campaign: FilledText | None = None
+    reviewer: Text = ""
+    secrets: dict[Literal["rf_token", "st_app_key", "st_client_secret"], SecretCommand] = Field(
+        default_factory=dict
+    )
+
+
+class SecretCommand(Written):
+    """A program whose output is the secret, as a list of words; no shell is involved."""
+
+    command: tuple[FilledText, ...] = Field(min_length=1)
+
+
+AccountSettings.model_rebuild()
+
+
+def in_use(config: CampaignConfig) -> tuple[Tab, ...]:
+    """The tabs that have something to do."""
+    tabs = [
+        tab for tab in (Tab.LEADS, Tab.REFERRERS) if config.booking_tab(tab).action != "nothing"
+    ]
+    if config.sync is not None:
+        tabs.append(Tab.SYNC)
+        if config.sync.return_fields:
+            tabs.append(Tab.RETURN)
+    return tuple(tabs)
+
+
+__all__ = [
+    "FILE_VERSION",
+    "AccountSettings",
+    "Action",
+    "BookingTab",
+    "CampaignConfig",
+    "CampaignName",
+    "Conditions",
+    "Excluded",
+    "ExistingCustomers",
+    "Method",
+    "OnCancel",
+    "Qualification",
+    "ReferrersTab",
+    "SecretCommand",
+    "Tab",
+    "in_use",
+]

@@ -1,0 +1,48 @@
+"""The data types of a mapping: where the value of one target comes from.
+
+A tagged union on ``type``, in the words of the product. A new data type is one class here; the type
+checker then lists every place that has to know it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stcli.domain.settings_types import FilledText, Text, Written
+
+
+class Dynamic(Written):
+    """A source field, different for each record; ``default`` stands in for an empty one."""
+
+    type: Literal["dynamic"]
+    source: FilledText = Field(alias="from")
+    default: Text = ""
+    transform: tuple[FilledText, ...] = ()
+
+
+class ManualInput(Written):
+    """The same text for all records."""
+
+    type: Literal["manual_input"]
+    value: Text
+
+
+class ManualSelect(Written):
+    """One of the target's options, the same for all records."""
+
+    type: Literal["manual_select"]
+    value: Text
+
+
+class Template(Written):
+    """Text with ``{source}`` placeholders."""
+
+    type: Literal["template"]
+    template: FilledText
+    transform: tuple[FilledText, ...] = ()
+
+
+Rule = Annotated[Dynamic | ManualInput | ManualSelect | Template, Field(discriminator="type")]
+DATA_TYPES = ("dynamic", "manual_input", "manual_select", "template")

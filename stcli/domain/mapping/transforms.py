@@ -1,0 +1,112 @@
+"""Named changes of a text on its way from source to target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+Transform = Callable[[str], str]
+
+_COMPANY_WORDS = frozenset(
+    [
+        "co",
+        "company",
+        "corp",
+        "corporation",
+        "gmbh",
+        "group",
+        "hoa",
+        "inc",
+        "incorporated",
+        "llc",
+        "llp",
+        "ltd",
+        "limited",
+        "plc",
+        "properties",
+        "property",
+        "management",
+        "services",
+        "church",
+        "school",
+        "restaurant",
+        "apartments",
+        "association",
+        "trust",
+        "estate",
+    ]
+)
+_TITLES = frozenset(["mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sir", "madam"])
+_SUFFIXES = frozenset(["jr", "sr", "ii", "iii", "iv", "v", "md", "phd", "esq", "dds"])
+
+
+def _bare(word: str) -> str:
+    return word.strip(".,").casefold()
+
+
+def _is_company(name: str) -> bool:
+    return any(_bare(word) in _COMPANY_WORDS for word in name.split()) or "&" in name
+
+
+def _split(name: str) -> tuple[str, str]:
+    """First and last name of a person or a company (which has no last name).
+
+    ``Last, First`` is turned round; titles and generational suffixes are left out; of several words
+    the last is the last name. Names without spaces, in any script, are first names.
+    """
+    text = " ".join(name.split())
+    if not text or _is_company(text):
+        return text, ""
+    if "," in text:
+        last, _, rest = (part.strip() for part in text.partition(","))
+        if rest and _bare(rest) not in _SUFFIXES:
+            first = _without_extras(rest.split())
+            return (" ".join(first) or rest), last
+        text = last
+    words = _without_extras(text.split()) or text.split()
+    if len(words) == 1:
+        return words[0], ""
+    return " ".join(words[:-1]), words[-1]
+
+
+def _without_extras(words: Sequence[str]) -> list[str]:
+    kept = list(words)
+    while len(kept) > 1 and _bare(kept[0]) in _TITLES:
+        kept.pop(0)
+    while len(kept) > 1 and _bare(kept[-1]) in _SUFFIXES:
+        kept.pop()
+    return kept
+
+
+def first_name(text: str) -> str:
+    return _split(text)[0]
+
+
+def last_name(text: str) -> str:
+    return _split(text)[1]
+
+
+def digits(text: str) -> str:
+    """Only the ASCII digits, with a leading plus kept: for phone numbers."""
+    stripped = text.strip()
+    kept = "".join(character for character in stripped if character in "0123456789")
+    return f"+{kept}" if stripped.startswith("+") and kept else kept
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "trim": str.strip,
+    "lower": str.lower,
+    "upper": str.upper,
+    "title": str.title,
+    "digits": digits,
+    "first_name": first_name,
+    "last_name": last_name,
+}
+
+KEEPS_DIFFERENT_APART = frozenset({"trim"})
+"""Transforms that never make two different codes equal; only these may touch ``external_id``."""
+
+
+def apply_transforms(text: str, names: Sequence[str]) -> str:
+    for name in names:
+        text = TRANSFORMS[name](text)
+    return text

@@ -1,0 +1,187 @@
+"""Rules against the catalogue: what is missing, what is wrong, all at once and without network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from stcli.domain import catalog
+from stcli.domain.mapping import template
+from stcli.domain.mapping.rules import Dynamic, ManualInput, ManualSelect, Rule, Template
+from stcli.domain.mapping.transforms import KEEPS_DIFFERENT_APART, TRANSFORMS
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong with a rule. ``found`` is the wrong word, ``allowed`` what could stand there."""
+
+    path: Path
+    message: str
+    found: str = ""
+    allowed: tuple[str, ...] = ()
+    is_warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TabVerdict:
+    """Whether a tab can run: nothing required is missing and nothing is wrong."""
+
+    missing: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def ready(self) -> bool:
+        return not self.missing and all(fault.is_warning for fault in self.faults)
+
+
+def check_bookings(fields: Mapping[str, Rule]) -> TabVerdict:
+    """The verdict on a tab whose mappings make bookings. Paths start below ``fields``."""
+    missing = tuple(
+        target.name
+        for target in catalog.BOOKING_TARGETS
+        if target.required and target.name not in fields
+    )
+    return TabVerdict(missing, (*_targets(fields), *_address(fields), *_contacts(fields)))
+
+
+def _targets(fields: Mapping[str, Rule]) -> Iterator[Fault]:
+    for name, rule in fields.items():
+        target = catalog.booking_target(name)
+        if target is None:
+            yield Fault(
+                (name,),
+                f"ServiceTitan's bookings have no field {name!r}",
+                found=name,
+                allowed=catalog.booking_target_names(),
+            )
+        yield from _sources(name, rule)
+        if target is not None:
+            yield from _value(target, rule)
+    if "external_id" in fields:
+        yield from _external_id(fields["external_id"])
+
+
+def _sources(name: str, rule: Rule) -> Iterator[Fault]:
+    match rule:
+        case Dynamic():
+            if not catalog.is_booking_source(rule.source):
+                yield _unknown_source((name, "from"), rule.source)
+            yield from _transforms(name, rule.transform)
+        case Template():
+            try:
+                named = template.sources(rule.template)
+            except template.TemplateFault as fault:
+                yield Fault((name, "template"), str(fault))
+                return
+            for source in dict.fromkeys(named):
+                if not catalog.is_booking_source(source):
+                    yield _unknown_source((name, "template"), source)
+            yield from _transforms(name, rule.transform)
+        case ManualInput() | ManualSelect():
+            return
+        case _:
+            assert_never(rule)
+
+
+def _unknown_source(path: Path, source: str) -> Fault:
+    return Fault(
+        path,
+        f"Referral Factory has no field {source!r}",
+        found=source,
+        allowed=catalog.booking_source_names(),
+    )
+
+
+def _transforms(name: str, transforms: tuple[str, ...]) -> Iterator[Fault]:
+    for index, transform in enumerate(transforms):
+        if transform not in TRANSFORMS:
+            yield Fault(
+                (name, "transform", index),
+                f"there is no transform {transform!r}",
+                found=transform,
+                allowed=tuple(TRANSFORMS),
+            )
+
+
+def _value(target: catalog.Target, rule: Rule) -> Iterator[Fault]:
+    if isinstance(rule, ManualSelect):
+        if target.type is catalog.TargetType.NAME_OR_ID:
+            if not rule.value.strip():
+                yield Fault((target.name, "value"), "the value is blank")
+        elif not target.options:
+            yield Fault(
+                (target.name, "type"),
+                f"{target.name} has no options to select from; use manual_input for a fixed text",
+            )
+        elif rule.value not in target.options:
+            yield Fault(
+                (target.name, "value"),
+                f"{rule.value!r} is not an option of {target.name}",
+                found=rule.value,
+                allowed=target.options,
+            )
+    if isinstance(rule, ManualInput):
+        if target.options and rule.value not in target.options:
+            yield Fault(
+                (target.name, "value"),
+                f"{rule.value!r} is not an option of {target.name}",
+                found=rule.value,
+                allowed=target.options,
+            )
+        elif not rule.value.strip() and (target.required or target.name.startswith("address.")):
+            yield Fault((target.name, "value"), f"{target.name} would always be blank")
+
+
+def _external_id(rule: Rule) -> Iterator[Fault]:
+    """It tells whose booking it is: it must differ for every person, whatever is done to it."""
+    path: Path = ("external_id",)
+    match rule:
+        case ManualInput() | ManualSelect():
+            named: tuple[str, ...] = ()
+            transforms: tuple[str, ...] = ()
+        case Dynamic():
+            named, transforms = (rule.source,), rule.transform
+        case Template():
+            try:
+                named = template.sources(rule.template)
+            except template.TemplateFault:
+                return
+            transforms = rule.transform
+        case _:
+            assert_never(rule)
+    if not catalog.UNIQUE_SOURCES.intersection(named):
+        yield Fault(
+            path,
+            "external_id would be the same for several people, so their bookings could not be "
+            "told apart; it must contain code or id",
+        )
+    for index, name in enumerate(transforms):
+        if name in TRANSFORMS and name not in KEEPS_DIFFERENT_APART:
+            yield Fault(
+                (*path, "transform", index),
+                f"{name} can make the external ids of two people equal; leave it out",
+            )
+
+
+def _address(fields: Mapping[str, Rule]) -> Iterator[Fault]:
+    mapped = [name for name in fields if name.startswith("address.")]
+    if not mapped:
+        return
+    missing = [name for name in catalog.ADDRESS_TOGETHER if name not in fields]
+    if missing:
+        yield Fault(
+            (mapped[0],),
+            "an address is taken only whole: also map " + ", ".join(missing),
+        )
+
+
+def _contacts(fields: Mapping[str, Rule]) -> Iterator[Fault]:
+    if fields and "phone" not in fields and "mobile_phone" not in fields:
+        yield Fault(
+            (),
+            "neither phone nor mobile_phone is mapped: the office will have no number to call",
+            is_warning=True,
+        )

@@ -1,0 +1,66 @@
+"""Building blocks of what people write: immutable models that refuse unknown keys.
+
+Scalars of a file arrive as the text the person wrote, so a field takes them by its own type: a text
+field keeps ``0123``, ``8:30`` and ``NO``, a number field reads digits, a switch reads ``true`` and
+``false`` and nothing else.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Written(BaseModel):
+    """Base of everything that is read from a file of a person."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+def _read_switch(value: Any) -> Any:
+    if isinstance(value, str):
+        match value:
+            case "true" | "True" | "TRUE":
+                return True
+            case "false" | "False" | "FALSE":
+                return False
+            case _:
+                raise ValueError("must be true or false")
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - pydantic reports ValueError only
+    return value
+
+
+def _read_whole_number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic reports ValueError only
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit()):
+            raise ValueError("must be a whole number, written with digits only")
+        return int(value[:20])
+    return value
+
+
+def _read_day(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("must be a day such as 2026-11-23") from None
+    return value
+
+
+def _read_text(value: Any) -> Any:
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    return value
+
+
+Switch = Annotated[bool, BeforeValidator(_read_switch)]
+WholeNumber = Annotated[int, BeforeValidator(_read_whole_number), Field(ge=0)]
+PositiveNumber = Annotated[int, BeforeValidator(_read_whole_number), Field(ge=1)]
+Day = Annotated[date, BeforeValidator(_read_day)]
+Text = Annotated[str, BeforeValidator(_read_text)]
+FilledText = Annotated[str, BeforeValidator(_read_text), Field(min_length=1)]
