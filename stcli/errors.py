@@ -140,7 +140,7 @@ class CredentialsMissing(StcliError):
 
 
 class CredentialsUnusable(StcliError):
-    """A source of secrets is there but must not or cannot be used (permissions, keyring, command)."""
+    """A source of secrets is there but cannot be used: permissions, keyring, command."""
 
     exit_code = ExitCode.NOT_CONNECTED
     kind = "credentials_unusable"
@@ -161,7 +161,7 @@ class Locked(StcliError):
 
 
 class LeaseLost(Locked):
-    """This process held the campaign's lock and another took it over; nothing more may be written."""
+    """Another process took this one's lock over; nothing more may be written."""
 
     kind = "lease_lost"
 

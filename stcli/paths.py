@@ -1,8 +1,8 @@
 """Where things lie: settings, campaign files, state and logs of one home.
 
 With ``STCLI_HOME`` everything is under that one folder; without it, in the operating system's own
-folders for configuration, state and logs. Nothing is created here except on request, and folders are
-made private to the user (mode 700), because names and email addresses of customers lie in them.
+folders for configuration, state and logs. Nothing is created here except on request, and folders
+are private to the user (mode 700), because names and email addresses of customers lie in them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Home:
         return self.logs / "stcli.log"
 
     def campaign_file(self, name: str) -> Path:
-        """The file of a campaign; a name that is not one is refused, so no path leaves the folder."""
+        """The file of a campaign; a name that is none is refused, so no path leaves the folder."""
         return self.campaigns / f"{campaign_name(name)}.yaml"
 
     def campaign_names(self) -> list[str]:
@@ -74,8 +74,8 @@ def _is_campaign_name(name: str) -> bool:
 def campaign_name(name: str) -> str:
     """``name`` if it may name a campaign, else a usage error that says what may.
 
-    The ending ``-file`` is refused because ``STCLI_ST_CLIENT_SECRET__NAME`` and the ``_FILE`` form of
-    a secret's variable would otherwise be one.
+    The ending ``-file`` is refused because ``STCLI_ST_CLIENT_SECRET__NAME`` and the ``_FILE`` form
+    of a secret's variable would otherwise be one.
     """
     if _is_campaign_name(name):
         return name
@@ -112,7 +112,7 @@ def private_folder(folder: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace ``path`` atomically with ``text``, mode 600: readers see the old file or the new one."""
+    """Replace ``path`` atomically with ``text``, mode 600: readers see the old or the new."""
     private_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -97,7 +97,7 @@ class Excluded(StrEnum):
 
 
 class Conditions(Written):
-    """Further conditions of a qualification; all must hold. Names or ids, resolved like a mapping's."""
+    """Further conditions of a qualification; all must hold. Names or ids, as in a mapping."""
 
     job_type: tuple[FilledText, ...] = ()
     business_unit: tuple[FilledText, ...] = ()
@@ -163,7 +163,7 @@ class Consent(Written):
 
 
 class CampaignConfig(Written):
-    """One campaign file, whole and valid in itself (names in other systems are checked elsewhere)."""
+    """One campaign file, valid in itself; names in other systems are checked elsewhere."""
 
     version: Literal[1]
     referral_campaign: FilledText

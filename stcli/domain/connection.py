@@ -56,7 +56,7 @@ _TRANSITIONS: dict[tuple[State, Step], State] = {
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What ``finalize`` proved together; the campaign file must still say the same when a pass runs."""
+    """What ``finalize`` proved; the campaign file must still say the same when a pass runs."""
 
     environment: Environment
     tenant_id: TenantId

@@ -7,36 +7,12 @@ from collections.abc import Callable, Sequence
 Transform = Callable[[str], str]
 
 _COMPANY_WORDS = frozenset(
-    [
-        "co",
-        "company",
-        "corp",
-        "corporation",
-        "gmbh",
-        "group",
-        "hoa",
-        "inc",
-        "incorporated",
-        "llc",
-        "llp",
-        "ltd",
-        "limited",
-        "plc",
-        "properties",
-        "property",
-        "management",
-        "services",
-        "church",
-        "school",
-        "restaurant",
-        "apartments",
-        "association",
-        "trust",
-        "estate",
-    ]
+    "apartments association church co company corp corporation estate gmbh group hoa inc "
+    "incorporated limited llc llp ltd management plc properties property restaurant school "
+    "services trust".split()
 )
-_TITLES = frozenset(["mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sir", "madam"])
-_SUFFIXES = frozenset(["jr", "sr", "ii", "iii", "iv", "v", "md", "phd", "esq", "dds"])
+_TITLES = frozenset("dr madam miss mr mrs ms mx prof sir".split())
+_SUFFIXES = frozenset("dds esq ii iii iv jr md phd sr v".split())
 
 
 def _bare(word: str) -> str:

@@ -16,7 +16,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong with a rule. ``found`` is the wrong word, ``allowed`` what could stand there."""
+    """Something wrong with a rule: the wrong word, and what could stand there."""
 
     path: Path
     message: str
