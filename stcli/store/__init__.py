@@ -1,0 +1,1 @@
+"""What stcli remembers between runs: connections, the ledger, cursors, runs, failures, locks."""

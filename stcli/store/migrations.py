@@ -1,0 +1,191 @@
+"""The schema's history: numbered, append only, recorded by name, each applied once.
+
+A released migration is never edited; a change is a new one at the end. Before an existing database
+is changed a copy goes to the backups folder (three are kept). A database that knows migrations this
+version does not was written by a newer stcli and is refused, naming that version.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stcli.errors import StateError
+from stcli.paths import private_folder
+from stcli.store.engine import Database, utc_text
+
+BACKUPS_KEPT = 3
+
+MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "0001_connections",
+        (
+            """CREATE TABLE connections (
+                campaign TEXT PRIMARY KEY, state TEXT NOT NULL, tenant_id BIGINT,
+                environment TEXT NOT NULL, requested_at TEXT, decided_at TEXT,
+                decided_by TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
+                connected_at TEXT, proof_environment TEXT, proof_tenant_id BIGINT,
+                proof_client_id TEXT, proof_provider BIGINT,
+                attention TEXT NOT NULL DEFAULT '', rf_campaign_id BIGINT)""",
+            """CREATE TABLE connection_events (
+                event_id INTEGER PRIMARY KEY, campaign TEXT NOT NULL, at TEXT NOT NULL,
+                step TEXT NOT NULL, from_state TEXT NOT NULL, to_state TEXT NOT NULL,
+                actor TEXT NOT NULL, note TEXT NOT NULL DEFAULT '')""",
+            "CREATE INDEX connection_events_by_campaign ON connection_events (campaign, event_id)",
+        ),
+    ),
+    (
+        "0002_people",
+        (
+            """CREATE TABLE people (
+                user_id BIGINT PRIMARY KEY, campaign_id BIGINT NOT NULL, type TEXT NOT NULL,
+                code TEXT NOT NULL, first_name TEXT NOT NULL, email TEXT NOT NULL,
+                url TEXT NOT NULL, source TEXT NOT NULL, referrer_id BIGINT, signed_up_at TEXT,
+                qualified_at TEXT, unsubscribed_at TEXT, promotion_code TEXT NOT NULL,
+                meta TEXT NOT NULL)""",
+            "CREATE INDEX people_by_campaign ON people (campaign_id, type, user_id)",
+            "CREATE INDEX people_by_code ON people (code)",
+            """CREATE TABLE people_reads (
+                account TEXT PRIMARY KEY, completed_at TEXT NOT NULL, newest_first INTEGER NOT NULL,
+                last_page BIGINT NOT NULL, highest_id BIGINT NOT NULL)""",
+        ),
+    ),
+    (
+        "0003_ledger",
+        (
+            """CREATE TABLE ledger (
+                campaign TEXT NOT NULL, tab TEXT NOT NULL, user_id BIGINT NOT NULL,
+                code TEXT NOT NULL, state TEXT NOT NULL, tenant TEXT NOT NULL,
+                external_id TEXT NOT NULL DEFAULT '', booking_id BIGINT, job_id BIGINT,
+                booked_on TEXT, draft TEXT NOT NULL DEFAULT '', doubt_since TEXT,
+                look_up_job INTEGER NOT NULL DEFAULT 0, ignored TEXT NOT NULL DEFAULT '[]',
+                run_id TEXT NOT NULL DEFAULT '', updated_at TEXT NOT NULL,
+                PRIMARY KEY (campaign, tab, user_id))""",
+            "CREATE INDEX ledger_by_booking ON ledger (tenant, booking_id)",
+            "CREATE INDEX ledger_by_job ON ledger (tenant, job_id)",
+            "CREATE INDEX ledger_by_state ON ledger (campaign, tab, state)",
+            """CREATE TABLE failures (
+                failure_id INTEGER PRIMARY KEY, campaign TEXT NOT NULL, pass TEXT NOT NULL,
+                record TEXT NOT NULL, reason TEXT NOT NULL, trace_id TEXT NOT NULL DEFAULT '',
+                fingerprint TEXT NOT NULL DEFAULT '', state TEXT NOT NULL, run_id TEXT NOT NULL,
+                first_at TEXT NOT NULL, last_at TEXT NOT NULL, UNIQUE (campaign, pass, record))""",
+        ),
+    ),
+    (
+        "0004_feeds",
+        (
+            """CREATE TABLE feeds (
+                tenant TEXT NOT NULL, feed TEXT NOT NULL, token TEXT NOT NULL,
+                opened_from TEXT NOT NULL, read_at TEXT NOT NULL, PRIMARY KEY (tenant, feed))""",
+            """CREATE TABLE crm_bookings (
+                tenant TEXT NOT NULL, booking_id BIGINT NOT NULL, external_id TEXT NOT NULL,
+                provider_id BIGINT NOT NULL, status TEXT NOT NULL, job_id BIGINT,
+                created_on TEXT NOT NULL, modified_on TEXT NOT NULL,
+                PRIMARY KEY (tenant, booking_id))""",
+            "CREATE INDEX crm_bookings_by_external_id ON crm_bookings (tenant, external_id)",
+            """CREATE TABLE crm_jobs (
+                tenant TEXT NOT NULL, job_id BIGINT NOT NULL, booking_id BIGINT,
+                status TEXT NOT NULL, job_type_id BIGINT, business_unit_id BIGINT,
+                tags TEXT NOT NULL, total REAL, recall_for_id BIGINT, warranty_id BIGINT,
+                no_charge INTEGER NOT NULL, completed_on TEXT, created_on TEXT NOT NULL,
+                modified_on TEXT NOT NULL, history_read INTEGER NOT NULL DEFAULT 0,
+                PRIMARY KEY (tenant, job_id))""",
+            "CREATE INDEX crm_jobs_by_booking ON crm_jobs (tenant, booking_id)",
+            """CREATE TABLE crm_job_statuses (
+                tenant TEXT NOT NULL, job_id BIGINT NOT NULL, status TEXT NOT NULL,
+                reached_at TEXT NOT NULL, seen_in TEXT NOT NULL,
+                PRIMARY KEY (tenant, job_id, status))""",
+            """CREATE TABLE crm_job_events (
+                tenant TEXT NOT NULL, job_id BIGINT NOT NULL, event_id BIGINT NOT NULL,
+                event_type TEXT NOT NULL, at TEXT NOT NULL,
+                PRIMARY KEY (tenant, job_id, event_id))""",
+        ),
+    ),
+    (
+        "0005_qualifications",
+        (
+            """CREATE TABLE qualifications (
+                campaign TEXT NOT NULL, user_id BIGINT NOT NULL, code TEXT NOT NULL,
+                state TEXT NOT NULL, due INTEGER NOT NULL, evaluate_at TEXT,
+                rule TEXT NOT NULL DEFAULT '', job_id BIGINT, reached_at TEXT,
+                changed_at TEXT NOT NULL, PRIMARY KEY (campaign, user_id))""",
+            "CREATE INDEX qualifications_due ON qualifications (campaign, due, evaluate_at)",
+        ),
+    ),
+    (
+        "0006_runs_and_locks",
+        (
+            """CREATE TABLE runs (
+                run_id TEXT PRIMARY KEY, campaign TEXT NOT NULL, pass TEXT NOT NULL,
+                status TEXT NOT NULL, exit_code INTEGER, started_at TEXT NOT NULL,
+                finished_at TEXT, report TEXT NOT NULL DEFAULT '{}', host TEXT NOT NULL,
+                pid BIGINT NOT NULL)""",
+            "CREATE INDEX runs_by_campaign ON runs (campaign, pass, started_at)",
+            """CREATE TABLE locks (
+                name TEXT PRIMARY KEY, fence BIGINT NOT NULL, held INTEGER NOT NULL,
+                host TEXT NOT NULL, pid BIGINT NOT NULL, process_start TEXT NOT NULL,
+                pass TEXT NOT NULL, acquired_at TEXT NOT NULL, expires_at TEXT NOT NULL)""",
+        ),
+    ),
+)
+
+
+def migrate(database: Database, *, version: str, file: Path, backups: Path) -> None:
+    """Bring the schema to this version's; safe when several processes try at once."""
+    with database.read() as connection:
+        known = connection.exec_driver_sql(
+            "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'"
+        ).one_or_none()
+        applied = (
+            dict(
+                connection.exec_driver_sql(
+                    "SELECT name, stcli_version FROM schema_migrations"
+                ).tuples()
+            )
+            if known
+            else {}
+        )
+    _refuse_newer(applied)
+    if len(applied) == len(MIGRATIONS):
+        return
+    if applied:
+        _back_up(file, backups)
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE IF NOT EXISTS schema_migrations "
+            "(name TEXT PRIMARY KEY, applied_at TEXT NOT NULL, stcli_version TEXT NOT NULL)"
+        )
+        # Another process may have migrated while this one waited for the write lock.
+        done = set(connection.exec_driver_sql("SELECT name FROM schema_migrations").scalars())
+        for name, statements in MIGRATIONS:
+            if name in done:
+                continue
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(
+                "INSERT INTO schema_migrations VALUES (?, ?, ?)",
+                (name, utc_text(datetime.now(UTC)), version),
+            )
+
+
+def _refuse_newer(applied: dict[str, str]) -> None:
+    names = {name for name, _ in MIGRATIONS}
+    newer = [version for name, version in applied.items() if name not in names]
+    if newer:
+        raise StateError(
+            f"the state was written by stcli {max(newer)}, which is newer than this one",
+            f"Install stcli {max(newer)} or later; an older version would lose what it cannot read.",
+        )
+
+
+def _back_up(file: Path, backups: Path) -> None:
+    private_folder(backups)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    target = backups / f"before-migration-{stamp}.db"
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+    target.chmod(0o600)
+    for old in sorted(backups.glob("before-migration-*.db"))[:-BACKUPS_KEPT]:
+        old.unlink(missing_ok=True)

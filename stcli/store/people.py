@@ -1,0 +1,196 @@
+"""What Referral Factory's user list said, so that one complete read serves all campaigns.
+
+Rows are only ever added or refreshed: somebody missing from a read is never taken as deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from stcli.domain.ids import RfCampaignId, UserId
+from stcli.domain.records import Person, PersonType
+from stcli.store.engine import Database, utc_instant, utc_text
+
+_COLUMNS = (
+    "user_id, campaign_id, type, code, first_name, email, url, source, referrer_id, signed_up_at, "
+    "qualified_at, unsubscribed_at, promotion_code, meta"
+)
+CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteRead:
+    """How the list looked when it was last read whole, so that only its end need be read again."""
+
+    completed_at: datetime
+    newest_first: bool
+    last_page: int
+    highest_id: int
+
+
+class People:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def complete_read(self, account: str) -> CompleteRead | None:
+        with self._database.read() as sql:
+            row = sql.exec_driver_sql(
+                "SELECT completed_at, newest_first, last_page, highest_id FROM people_reads "
+                "WHERE account = ?",
+                (account,),
+            ).one_or_none()
+        return (
+            None if row is None else CompleteRead(utc_instant(row[0]), bool(row[1]), row[2], row[3])
+        )
+
+    def remember_read(self, account: str, read: CompleteRead) -> None:
+        with self._database.write() as sql:
+            sql.exec_driver_sql(
+                "INSERT INTO people_reads VALUES (?, ?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET "
+                "completed_at = excluded.completed_at, newest_first = excluded.newest_first, "
+                "last_page = excluded.last_page, highest_id = excluded.highest_id",
+                (
+                    account,
+                    utc_text(read.completed_at),
+                    int(read.newest_first),
+                    read.last_page,
+                    read.highest_id,
+                ),
+            )
+
+    def save(self, people: Iterable[Person]) -> None:
+        rows = [_row(person) for person in people]
+        if not rows:
+            return
+        with self._database.write() as sql:
+            sql.exec_driver_sql(
+                f"INSERT INTO people ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (user_id) DO UPDATE SET campaign_id = excluded.campaign_id, "
+                "type = excluded.type, code = excluded.code, first_name = excluded.first_name, "
+                "email = excluded.email, url = excluded.url, source = excluded.source, "
+                "referrer_id = excluded.referrer_id, signed_up_at = excluded.signed_up_at, "
+                "qualified_at = excluded.qualified_at, unsubscribed_at = excluded.unsubscribed_at, "
+                "promotion_code = excluded.promotion_code, meta = excluded.meta",
+                rows,
+            )
+
+    def known(self, ids: Sequence[UserId]) -> set[UserId]:
+        """Which of these (at most a page of them) are known already."""
+        if not ids:
+            return set()
+        marks = ",".join("?" * len(ids))
+        with self._database.read() as sql:
+            found = sql.exec_driver_sql(
+                f"SELECT user_id FROM people WHERE user_id IN ({marks})",
+                tuple(ids),
+            ).scalars()
+            return {UserId(user_id) for user_id in found}
+
+    def get(self, user_id: UserId) -> Person | None:
+        return self._one("user_id = ?", (user_id,))
+
+    def by_code(self, campaign: RfCampaignId, code: str) -> Person | None:
+        return self._one("campaign_id = ? AND code = ?", (campaign, code))
+
+    def _one(self, condition: str, values: tuple[object, ...]) -> Person | None:
+        with self._database.read() as sql:
+            row = sql.exec_driver_sql(
+                f"SELECT {_COLUMNS} FROM people WHERE {condition}",
+                values,
+            ).one_or_none()
+        return None if row is None else _person(row)
+
+    def count(self, campaign: RfCampaignId, kind: PersonType) -> int:
+        with self._database.read() as sql:
+            return int(
+                sql.exec_driver_sql(
+                    "SELECT count(*) FROM people WHERE campaign_id = ? AND type = ?",
+                    (campaign, kind.value),
+                ).scalar_one()
+            )
+
+    def of_campaign(self, campaign: RfCampaignId, kind: PersonType) -> Iterator[list[Person]]:
+        """Everyone of a campaign, in chunks, by id."""
+        yield from self._chunks("", campaign, kind, ())
+
+    def without_booking(
+        self, campaign: RfCampaignId, kind: PersonType, name: str, tab: str
+    ) -> Iterator[list[Person]]:
+        """Those of a campaign whose booking the ledger does not have, in chunks, by id."""
+        yield from self._chunks(
+            "AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.campaign = ? AND l.tab = ? "
+            "AND l.user_id = people.user_id AND l.state != 'resend') ",
+            campaign,
+            kind,
+            (name, tab),
+        )
+
+    def _chunks(
+        self, condition: str, campaign: RfCampaignId, kind: PersonType, values: tuple[str, ...]
+    ) -> Iterator[list[Person]]:
+        last = -1
+        while True:
+            with self._database.read() as sql:
+                rows = sql.exec_driver_sql(
+                    f"SELECT {_COLUMNS} FROM people WHERE campaign_id = ? AND type = ? "
+                    f"AND user_id > ? {condition}ORDER BY user_id LIMIT {CHUNK}",
+                    (campaign, kind.value, last, *values),
+                ).all()
+            if rows:
+                yield [_person(row) for row in rows]
+            if len(rows) < CHUNK:
+                return
+            last = rows[-1][0]
+
+
+def _row(person: Person) -> tuple[object, ...]:
+    return (
+        person.id,
+        person.campaign_id,
+        person.type.value,
+        person.code,
+        person.first_name,
+        person.email,
+        person.url,
+        person.source,
+        person.referrer_id,
+        _day_text(person.signed_up_at),
+        _day_text(person.qualified_at),
+        _day_text(person.unsubscribed_at),
+        person.promotion_code,
+        json.dumps(dict(person.meta)) if person.meta else "{}",
+    )
+
+
+def _day_text(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
+
+
+def _day(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)
+
+
+def _person(row: Row[Any]) -> Person:
+    r = tuple(row)
+    return Person(
+        id=UserId(r[0]),
+        campaign_id=RfCampaignId(r[1]),
+        type=PersonType(r[2]),
+        code=r[3],
+        first_name=r[4],
+        email=r[5],
+        url=r[6],
+        source=r[7],
+        referrer_id=None if r[8] is None else UserId(r[8]),
+        signed_up_at=_day(r[9]),
+        qualified_at=_day(r[10]),
+        unsubscribed_at=_day(r[11]),
+        promotion_code=r[12],
+        meta=json.loads(r[13]),
+    )

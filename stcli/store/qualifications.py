@@ -1,0 +1,158 @@
+"""The qualification of each booked lead: where it stands and when to look at it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from stcli.domain.ids import BookingId, CampaignName, JobId, UserId
+from stcli.store.engine import Database, Lease, optional_instant, utc_text
+
+
+class QualificationState(StrEnum):
+    """``settled`` ones were qualified or decided by a person in Referral Factory: left alone."""
+
+    OPEN = "open"
+    INTENT = "intent"
+    QUALIFIED = "qualified"
+    UNQUALIFIED = "unqualified"
+    SETTLED = "settled"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A booked lead and what the ledger knows of its evidence."""
+
+    user_id: UserId
+    code: str
+    state: QualificationState
+    tenant: str
+    booking_id: BookingId | None
+    hand_job_id: JobId | None
+    look_up_job: bool
+    job_id: JobId | None
+    reached_at: datetime | None
+    evaluate_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What to remember of one lead after it was looked at."""
+
+    user_id: UserId
+    state: QualificationState
+    due: bool = False
+    evaluate_at: datetime | None = None
+    job_id: JobId | None = None
+    reached_at: datetime | None = None
+
+
+_SELECT = (
+    "SELECT q.user_id, q.code, q.state, l.tenant, l.booking_id, l.job_id, l.look_up_job, q.job_id, "
+    "q.reached_at, q.evaluate_at FROM qualifications q JOIN ledger l ON l.campaign = q.campaign "
+    "AND l.user_id = q.user_id AND l.tab = 'leads' WHERE q.campaign = ? "
+)
+
+
+class Qualifications:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def due(self, campaign: CampaignName, tenant: str, now: datetime) -> list[Watched]:
+        """Leads whose evidence changed, or whose time has come, by id."""
+        return self._select(
+            campaign,
+            "AND l.tenant = ? AND (q.due = 1 OR q.evaluate_at <= ?) ORDER BY q.user_id",
+            (tenant, utc_text(now)),
+        )
+
+    def of(self, campaign: CampaignName, user_id: UserId) -> Watched | None:
+        found = self._select(campaign, "AND q.user_id = ?", (user_id,))
+        return found[0] if found else None
+
+    def all(self, campaign: CampaignName) -> list[Watched]:
+        return self._select(campaign, "ORDER BY q.user_id", ())
+
+    def _select(
+        self, campaign: CampaignName, rest: str, values: tuple[object, ...]
+    ) -> list[Watched]:
+        with self._database.read() as sql:
+            rows = sql.exec_driver_sql(_SELECT + rest, (campaign, *values)).tuples()
+            return [
+                Watched(
+                    user_id=UserId(r[0]),
+                    code=r[1],
+                    state=QualificationState(r[2]),
+                    tenant=r[3],
+                    booking_id=None if r[4] is None else BookingId(r[4]),
+                    hand_job_id=None if r[5] is None else JobId(r[5]),
+                    look_up_job=bool(r[6]),
+                    job_id=None if r[7] is None else JobId(r[7]),
+                    reached_at=optional_instant(r[8]),
+                    evaluate_at=optional_instant(r[9]),
+                )
+                for r in rows
+            ]
+
+    def counts(self, campaign: CampaignName) -> dict[QualificationState, int]:
+        with self._database.read() as sql:
+            rows = sql.exec_driver_sql(
+                "SELECT state, count(*) FROM qualifications WHERE campaign = ? GROUP BY state",
+                (campaign,),
+            ).tuples()
+            return {QualificationState(row[0]): row[1] for row in rows}
+
+    def oldest_booking(self, tenant: str) -> datetime | None:
+        """When the oldest booking of the ledger was made: where the job feeds have to begin."""
+        with self._database.read() as sql:
+            return optional_instant(
+                sql.exec_driver_sql(
+                    "SELECT min(booked_on) FROM ledger WHERE tenant = ? AND tab = 'leads'",
+                    (tenant,),
+                ).scalar_one()
+            )
+
+    def apply_rule(self, lease: Lease, campaign: CampaignName, rule: str, now: datetime) -> int:
+        """Make every undecided lead due whose last verdict came from another rule."""
+        with self._database.write(lease) as sql:
+            return sql.exec_driver_sql(
+                "UPDATE qualifications SET rule = ?, due = 1, evaluate_at = NULL, changed_at = ? "
+                "WHERE campaign = ? AND rule != ?",
+                (rule, utc_text(now), campaign, rule),
+            ).rowcount
+
+    def job_looked_up(self, lease: Lease, campaign: CampaignName, users: Sequence[UserId]) -> None:
+        with self._database.write(lease) as sql:
+            for user_id in users:
+                sql.exec_driver_sql(
+                    "UPDATE ledger SET look_up_job = 0 WHERE campaign = ? AND tab = 'leads' "
+                    "AND user_id = ?",
+                    (campaign, user_id),
+                )
+
+    def save(
+        self, lease: Lease, campaign: CampaignName, evaluated: Sequence[Evaluated], now: datetime
+    ) -> None:
+        if not evaluated:
+            return
+        with self._database.write(lease) as sql:
+            sql.exec_driver_sql(
+                "UPDATE qualifications SET state = ?, due = ?, evaluate_at = ?, job_id = ?, "
+                "reached_at = ?, changed_at = ? WHERE campaign = ? AND user_id = ?",
+                [
+                    (
+                        e.state.value,
+                        int(e.due),
+                        None if e.evaluate_at is None else utc_text(e.evaluate_at),
+                        e.job_id,
+                        None if e.reached_at is None else utc_text(e.reached_at),
+                        utc_text(now),
+                        campaign,
+                        e.user_id,
+                    )
+                    for e in evaluated
+                ],
+            )

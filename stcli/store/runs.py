@@ -1,0 +1,78 @@
+"""Passes that ran: when, how they ended, what they counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from stcli.domain.ids import CampaignName, RunId
+from stcli.store.engine import Database, optional_instant, utc_instant, utc_text
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One recorded pass; ``status`` is ``running`` until it ended."""
+
+    run_id: RunId
+    campaign: CampaignName
+    kind: str
+    status: str
+    exit_code: int | None
+    started_at: datetime
+    finished_at: datetime | None
+    report: Mapping[str, object]
+
+
+class Runs:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(
+        self, run_id: RunId, campaign: str, kind: str, now: datetime, host: str, pid: int
+    ) -> None:
+        with self._database.write() as sql:
+            sql.exec_driver_sql(
+                "INSERT INTO runs (run_id, campaign, pass, status, started_at, host, pid) "
+                "VALUES (?, ?, ?, 'running', ?, ?, ?)",
+                (run_id, campaign, kind, utc_text(now), host, pid),
+            )
+
+    def finish(
+        self,
+        run_id: RunId,
+        status: str,
+        exit_code: int,
+        now: datetime,
+        report: Mapping[str, object],
+    ) -> None:
+        with self._database.write() as sql:
+            sql.exec_driver_sql(
+                "UPDATE runs SET status = ?, exit_code = ?, finished_at = ?, report = ? "
+                "WHERE run_id = ?",
+                (status, exit_code, utc_text(now), json.dumps(report), run_id),
+            )
+
+    def last(self, campaign: str) -> dict[str, Run]:
+        """The newest run of each kind of pass."""
+        with self._database.read() as sql:
+            rows = sql.exec_driver_sql(
+                "SELECT run_id, campaign, pass, status, exit_code, started_at, finished_at, report "
+                "FROM runs r WHERE campaign = ? AND started_at = (SELECT max(started_at) FROM runs "
+                "WHERE campaign = r.campaign AND pass = r.pass)",
+                (campaign,),
+            ).tuples()
+            return {
+                row[2]: Run(
+                    RunId(row[0]),
+                    CampaignName(row[1]),
+                    row[2],
+                    row[3],
+                    row[4],
+                    utc_instant(row[5]),
+                    optional_instant(row[6]),
+                    json.loads(row[7]),
+                )
+                for row in rows
+            }
