@@ -1,0 +1,250 @@
+"""From a file to settings, in stages: read, compose, convert to types, check against the catalogue.
+
+Every stage reports all it can at once, each problem with file, line, column, the key's path, what was
+found, what is allowed and the nearest known name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from stcli.config.document import (
+    Document,
+    DocumentPath,
+    MappingNode,
+    Node,
+    ScalarNode,
+    read_document,
+)
+from stcli.domain.campaign import (
+    FILE_VERSION,
+    AccountSettings,
+    CampaignConfig,
+    Tab,
+)
+from stcli.domain.mapping.rules import DATA_TYPES
+from stcli.domain.mapping.validate import Fault, TabVerdict, check_bookings
+from stcli.domain.nearest import suggestion
+from stcli.errors import ConfigurationError, Problem, UsageError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+TAGS = frozenset(DATA_TYPES)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCampaign:
+    """A campaign's settings, with what the catalogue says of each tab in use and where."""
+
+    config: CampaignConfig
+    document: Document
+    verdicts: dict[Tab, TabVerdict]
+
+    def problems(self, tab: Tab) -> list[Problem]:
+        """Faults of a tab's mapping with their place, warnings left out."""
+        return [
+            self._problem(tab, fault) for fault in self.verdicts[tab].faults if not fault.is_warning
+        ]
+
+    def warnings(self, tab: Tab) -> list[Problem]:
+        return [
+            self._problem(tab, fault) for fault in self.verdicts[tab].faults if fault.is_warning
+        ]
+
+    def _problem(self, tab: Tab, fault: Fault) -> Problem:
+        path: DocumentPath = (tab.value, "fields", *fault.path)
+        hint = suggestion(fault.found, fault.allowed) if fault.found else ""
+        if fault.allowed and not hint:
+            hint = "allowed: " + ", ".join(fault.allowed)
+        return self.document.problem(path, fault.message, hint)
+
+
+def load_campaign(path: Path, name: str) -> LoadedCampaign:
+    """The settings in a campaign file, or ``ConfigurationError`` with every problem of its shape.
+
+    What only the catalogue can tell (a missing required field, an unknown one) is in the verdicts.
+    """
+    try:
+        document = read_document(path)
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no campaign {name!r}: {path} does not exist",
+            f"Begin it with: stcli connect {name} --tenant-id ID",
+        ) from None
+    config = convert(document, CampaignConfig, what="campaign file")
+    return LoadedCampaign(config, document, check(config))
+
+
+def check(config: CampaignConfig) -> dict[Tab, TabVerdict]:
+    """The catalogue's verdict on the tabs whose mappings make bookings."""
+    return {
+        tab: check_bookings(config.booking_tab(tab).fields) for tab in (Tab.LEADS, Tab.REFERRERS)
+    }
+
+
+def load_settings(path: Path) -> AccountSettings:
+    """``settings.yaml``; a missing or empty file means the defaults."""
+    if not path.exists():
+        return AccountSettings()
+    document = read_document(path)
+    if document.root is None:
+        return AccountSettings()
+    return convert(document, AccountSettings, what="settings file")
+
+
+def convert(document: Document, model: type[Model], what: str) -> Model:
+    """The document as ``model``, or all that is wrong with it."""
+    if not isinstance(document.root, MappingNode):
+        raise ConfigurationError(
+            f"the {what} {document.file} is not a list of keys and values",
+            "It starts with a line such as: version: 1",
+            [document.problem((), "expected keys with values")],
+        )
+    _check_version(document, what)
+    try:
+        return model.model_validate(_written(document.root))
+    except ValidationError as error:
+        problems = [_problem(document, model, details) for details in error.errors()]
+        raise ConfigurationError(
+            f"the {what} {document.file} has {len(problems)} "
+            f"problem{'s' if len(problems) > 1 else ''}",
+            "Mend the places named; nothing was changed.",
+            sorted(set(problems), key=lambda problem: (problem.line, problem.column)),
+        ) from None
+
+
+def _check_version(document: Document, what: str) -> None:
+    version = document.raw(("version",))
+    if version is not None and version.isdigit() and int(version[:9]) > FILE_VERSION:
+        raise ConfigurationError(
+            f"the {what} {document.file} has version {version}, and this stcli reads {FILE_VERSION}",
+            "Install a newer stcli.",
+            [document.problem(("version",), f"version {version} is newer than {FILE_VERSION}")],
+        )
+
+
+def _written(node: Node) -> Any:
+    """The tree with every scalar as the person wrote it; a field's type decides what it means."""
+    if isinstance(node, ScalarNode):
+        return None if node.value is None else node.text
+    if isinstance(node, MappingNode):
+        return {key.text: _written(value) for key, value in node.entries}
+    return [_written(item) for item in node.items]
+
+
+def _problem(document: Document, model: type[BaseModel], details: ErrorDetails) -> Problem:
+    path = _path_in(document, details["loc"])
+    context = details.get("ctx", {})
+    match details["type"]:
+        case "extra_forbidden":
+            known = _known_keys(model, details["loc"][:-1])
+            name = str(path[-1])
+            hint = suggestion(name, known) or "known here: " + ", ".join(known)
+            return document.key_problem(path, f"there is no setting {name!r} here", hint)
+        case "missing":
+            name = str(path[-1])
+            return document.key_problem(path[:-1], f"{name} is missing", f"add: {name}: …")
+        case "union_tag_not_found":
+            return document.key_problem(
+                path, "the data type is missing", "add: type: " + " | ".join(DATA_TYPES)
+            )
+        case "union_tag_invalid":
+            tag = str(context.get("tag", ""))
+            hint = suggestion(tag, DATA_TYPES) or "one of " + ", ".join(DATA_TYPES)
+            return document.problem((*path, "type"), f"{tag!r} is no data type", hint)
+        case "literal_error" | "enum":
+            found = str(details["input"])
+            allowed = [part.strip(" '") for part in _expected(context)]
+            hint = suggestion(found, allowed) or "one of " + ", ".join(allowed)
+            return document.problem(path, f"{found!r} is not possible here", hint)
+        case "value_error":
+            return document.problem(path, str(context["error"]))
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return document.problem(path, "keys with values are expected here")
+        case "tuple_type" | "list_type":
+            return document.problem(path, "a list is expected here", "write [one, two]")
+        case "string_type":
+            empty = details["input"] is None
+            return document.problem(
+                path,
+                "the value is missing" if empty else "a text is expected here",
+                'write "" for an empty text' if empty else "",
+            )
+        case _:
+            return document.problem(path, details["msg"][:1].lower() + details["msg"][1:])
+
+
+def _expected(context: dict[str, Any]) -> list[str]:
+    text = str(context.get("expected", ""))
+    return text.replace(" or ", ", ").split(", ")
+
+
+def _path_in(document: Document, location: Sequence[str | int]) -> DocumentPath:
+    """The location without the tags of data types, which are in pydantic's path but in no file."""
+    path: list[str | int] = []
+    for step in location:
+        if step in TAGS and isinstance(document.node((*path, "type")), ScalarNode):
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _known_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """The keys that a model takes at a location."""
+    from typing import get_args
+
+    current: Any = model
+    for step in location:
+        candidates = [current, *get_args(current), *_deep_arguments(current)]
+        found = next(
+            (
+                c
+                for c in candidates
+                if isinstance(c, type)
+                and issubclass(c, BaseModel)
+                and _field_type(c, step) is not None
+            ),
+            None,
+        )
+        if found is not None:
+            current = _field_type(found, step)
+            continue
+        tagged = [
+            c
+            for c in candidates
+            if isinstance(c, type)
+            and issubclass(c, BaseModel)
+            and "type" in c.model_fields
+            and step in get_args(c.model_fields["type"].annotation)
+        ]
+        if tagged:
+            current = tagged[0]
+    models = [
+        c
+        for c in [current, *_deep_arguments(current)]
+        if isinstance(c, type) and issubclass(c, BaseModel)
+    ]
+    return [field.alias or name for c in models[:1] for name, field in c.model_fields.items()]
+
+
+def _field_type(model: type[BaseModel], step: str | int) -> Any:
+    for name, field in model.model_fields.items():
+        if step in (name, field.alias):
+            return field.annotation
+    return None
+
+
+def _deep_arguments(annotation: Any) -> list[Any]:
+    from typing import get_args
+
+    found: list[Any] = []
+    for argument in get_args(annotation):
+        found.append(argument)
+        found.extend(_deep_arguments(argument))
+    return found

@@ -1,0 +1,119 @@
+"""Reading Referral Factory's user list as seldom and as little as its API allows.
+
+The list holds all campaigns of the account, has no filter, and nothing tells what changed. So one
+read serves every pass and campaign of a run; a complete read happens once a day, and in between only
+the end at which new people appear is read. Which end that is, is seen in the last complete read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from stcli.domain.records import Person, UserPage
+from stcli.errors import UnexpectedAnswer
+from stcli.store.people import CompleteRead, People
+from stcli.usecases.passes.concurrency import StateThread, StopSignal
+from stcli.usecases.ports import ReferralGateway
+
+COMPLETE_EVERY = timedelta(days=1)
+
+
+class PeopleReader:
+    """Brings the known people up to date, at most once in its life."""
+
+    def __init__(
+        self,
+        referral: ReferralGateway,
+        people: People,
+        account: str,
+        in_state: StateThread,
+        stop: StopSignal,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._referral = referral
+        self._people = people
+        self._account = account
+        self._in_state = in_state
+        self._stop = stop
+        self._now = now
+        self._is_fresh = False
+
+    async def refresh(self) -> None:
+        """Read what may be new; does nothing when this run has read it already."""
+        if self._is_fresh:
+            return
+        last = await self._in_state(self._people.complete_read, self._account)
+        if last is None or not timedelta(0) <= self._now() - last.completed_at < COMPLETE_EVERY:
+            await self._read_all()
+        elif last.newest_first:
+            await self._read_from_the_front()
+        else:
+            await self._read_from_the_back(last)
+        self._is_fresh = True
+
+    async def _page(self, number: int) -> UserPage:
+        self._stop.check()
+        return await self._referral.users_page(number)
+
+    async def _read_all(self) -> None:
+        number, highest, first, last = 1, 0, 0, 0
+        while True:
+            page = await self._page(number)
+            await self._in_state(self._people.save, page.people)
+            if page.people:
+                first = first or page.people[0].id
+                last = page.people[-1].id
+                highest = max(highest, *(person.id for person in page.people))
+            if not page.has_next:
+                break
+            if not page.people:
+                raise UnexpectedAnswer(
+                    "Referral Factory's user list goes on after an empty page",
+                    "Try again later; nothing was changed.",
+                )
+            number += 1
+        await self._in_state(
+            self._people.remember_read,
+            self._account,
+            CompleteRead(
+                self._now(), newest_first=first > last, last_page=number, highest_id=highest
+            ),
+        )
+
+    async def _read_from_the_front(self) -> None:
+        number = 1
+        while True:
+            page = await self._page(number)
+            met_known = await self._keep(page.people)
+            if met_known or not page.has_next:
+                return
+            number += 1
+
+    async def _read_from_the_back(self, last: CompleteRead) -> None:
+        """From the page that was last, to the end; then backwards until somebody known appears,
+        because deleted users move everyone behind them forward."""
+        page = await self._page(last.last_page)
+        if not page.people and page.last_page < last.last_page:
+            page = await self._page(max(page.last_page, 1))
+        start, number = page.page, page.page
+        met_known = await self._keep(page.people)
+        while page.has_next:
+            number += 1
+            page = await self._page(number)
+            await self._keep(page.people)
+        while not met_known and start > 1:
+            start -= 1
+            met_known = await self._keep((await self._page(start)).people)
+        if number != last.last_page:
+            await self._in_state(
+                self._people.remember_read,
+                self._account,
+                CompleteRead(last.completed_at, last.newest_first, number, last.highest_id),
+            )
+
+    async def _keep(self, people: Sequence[Person]) -> bool:
+        """Save these; whether any of them was known before."""
+        known = await self._in_state(self._people.known, [person.id for person in people])
+        await self._in_state(self._people.save, people)
+        return bool(known)

@@ -1,0 +1,292 @@
+"""One pass from start to end: may it run, lock, run record, result; the same for every kind."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+from stcli.domain.campaign import Action, CampaignConfig, Method, Tab
+from stcli.domain.connection import Connection, State, describe, next_step
+from stcli.domain.ids import CampaignName, RunId
+from stcli.domain.mapping.validate import TabVerdict
+from stcli.domain.outcome import PassKind, PassResult, Tally
+from stcli.errors import (
+    ConfigurationError,
+    CredentialsRefused,
+    NotConnected,
+    Problem,
+    SetupRequired,
+    StcliError,
+)
+from stcli.store.locks import Locks, Process
+from stcli.store.state import State as StoredState
+from stcli.usecases.passes.bookings import run_bookings
+from stcli.usecases.passes.concurrency import StateThread, StopSignal
+from stcli.usecases.passes.context import PassContext, PassOptions
+from stcli.usecases.passes.people import PeopleReader
+from stcli.usecases.passes.qualify import run_qualify
+from stcli.usecases.ports import CrmGateway, ReferralGateway
+from stcli.usecases.report import pass_document
+
+log = logging.getLogger("stcli.passes")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The campaign a pass works on: its settings and what the catalogue says of them."""
+
+    name: CampaignName
+    config: CampaignConfig
+    verdicts: dict[Tab, TabVerdict]
+    problems: Callable[[Tab], Sequence[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """The state that a pass works in: the real one, or a copy that a dry run may write to."""
+
+    state: StoredState
+    locks: Locks
+
+
+@dataclass(frozen=True, slots=True)
+class Systems:
+    """How to reach both systems for a campaign; each call opens a client of its own."""
+
+    crm: Callable[[CampaignName, CampaignConfig], AbstractAsyncContextManager[CrmGateway]]
+    referral: ReferralGateway
+    account: str
+
+
+BODIES: dict[PassKind, Callable[[PassContext], Awaitable[None]]] = {
+    PassKind.LEADS: lambda context: run_bookings(context, Tab.LEADS),
+    PassKind.REFERRERS: lambda context: run_bookings(context, Tab.REFERRERS),
+    PassKind.QUALIFY: run_qualify,
+}
+
+
+class Passes:
+    """Runs passes. One object serves one run, so that the user list is read once for all of them."""
+
+    def __init__(
+        self,
+        *,
+        workplace: Workplace,
+        systems: Systems,
+        in_state: StateThread,
+        stop: StopSignal,
+        me: Process,
+        now: Callable[[], datetime],
+        doubt_seconds: float,
+    ) -> None:
+        self._workplace = workplace
+        self._systems = systems
+        self._in_state = in_state
+        self._stop = stop
+        self._me = me
+        self._now = now
+        self._doubt_seconds = doubt_seconds
+        self._people = PeopleReader(
+            systems.referral, workplace.state.people, systems.account, in_state, stop, now
+        )
+
+    async def run(self, kind: PassKind, subject: Subject, options: PassOptions) -> PassResult:
+        """Run one pass. Raises what kept it from starting; what ended it is in the result."""
+        state = self._workplace.state
+        connection = await self._in_state(state.connections.get, subject.name)
+        refuse_unready(connection, subject, kind)
+        run_id = new_run_id(self._now())
+        async with self._systems.crm(subject.name, subject.config) as crm:
+            with self._workplace.locks.hold(subject.name, kind.value) as held:
+                context = PassContext(
+                    campaign=subject.name,
+                    config=subject.config,
+                    tenant=tenant_key(subject.config),
+                    crm=crm,
+                    referral=self._systems.referral,
+                    people=self._people,
+                    state=state,
+                    in_state=self._in_state,
+                    held=held,
+                    run_id=run_id,
+                    stop=self._stop,
+                    options=options,
+                    now=self._now,
+                    doubt_seconds=self._doubt_seconds,
+                )
+                return await self._recorded(kind, context)
+
+    async def _recorded(self, kind: PassKind, context: PassContext) -> PassResult:
+        """Run the body between the two entries of the run's record."""
+        runs, started = context.state.runs, self._now()
+        before = context.referral.requests
+        if not context.options.dry_run:
+            await self._in_state(
+                runs.start,
+                context.run_id,
+                context.campaign,
+                kind.value,
+                started,
+                self._me.host,
+                self._me.pid,
+            )
+        log.info("%s pass of %s started", kind.value, context.campaign)
+        error: StcliError | None = None
+        try:
+            await BODIES[kind](context)
+        except StcliError as caught:
+            error = caught
+            log.warning("%s pass of %s ended early: %s", kind.value, context.campaign, caught)
+        except Exception:
+            log.exception("%s pass of %s met a defect", kind.value, context.campaign)
+            raise
+        result = PassResult(
+            campaign=context.campaign,
+            kind=kind,
+            run_id=context.run_id,
+            dry_run=context.options.dry_run,
+            started_at=started,
+            finished_at=self._now(),
+            tally=context.tally,
+            servicetitan_requests=context.crm.requests,
+            referral_factory_requests=context.referral.requests - before,
+            error=error,
+        )
+        if not context.options.dry_run:
+            await self._remember(context, result)
+        log.info("%s pass of %s: %s", kind.value, context.campaign, result.status.value)
+        return result
+
+    async def _remember(self, context: PassContext, result: PassResult) -> None:
+        await self._in_state(
+            context.state.runs.finish,
+            result.run_id,
+            result.status.value,
+            result.exit_code.value,
+            result.finished_at,
+            pass_document(result),
+        )
+        if isinstance(result.error, CredentialsRefused):
+            await self._in_state(
+                context.state.connections.set_attention, context.campaign, result.error.message
+            )
+        elif result.servicetitan_requests:
+            await self._in_state(context.state.connections.set_attention, context.campaign, "")
+
+
+def tenant_key(config: CampaignConfig) -> str:
+    """Names a tenant in the state: production and integration may use the same number."""
+    return f"{config.servicetitan.environment.value}:{config.servicetitan.tenant_id}"
+
+
+def new_run_id(now: datetime) -> RunId:
+    """Sorts by time; unique without asking anybody."""
+    return RunId(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}")
+
+
+def passes_in_use(config: CampaignConfig) -> list[PassKind]:
+    """The passes of ``run``, in its order."""
+    kinds: list[PassKind] = []
+    if config.sync is not None:
+        kinds.append(PassKind.SYNC)
+    if config.leads.action is Action.CREATE_BOOKING:
+        kinds.append(PassKind.LEADS)
+    if config.referrers.action is Action.CREATE_BOOKING:
+        kinds.append(PassKind.REFERRERS)
+    if config.qualification.method is not Method.DO_NOT_QUALIFY:
+        kinds.append(PassKind.QUALIFY)
+    if config.sync is not None and config.sync.return_fields:
+        kinds.append(PassKind.RETURN)
+    return kinds
+
+
+def refuse_unready(connection: Connection, subject: Subject, kind: PassKind) -> None:
+    """Raise what keeps a pass from running: the connection first, then the settings."""
+    name = subject.name
+    if connection.state is not State.CONNECTED:
+        raise NotConnected(f"{name} is {describe(connection.state)}", next_step(connection))
+    if connection.proof is None or subject.config.proof != connection.proof:
+        raise NotConnected(
+            f"the campaign file of {name} no longer says what finalize proved "
+            f"({', '.join(_differences(connection, subject.config)) or 'its connection values'})",
+            f"Put the old value back, or prove the new one with: stcli finalize {name}",
+        )
+    if kind not in BODIES:
+        raise ConfigurationError(
+            f"the {kind.value} pass is not available in this version",
+            "Leave sync: out of the campaign file until it is.",
+        )
+    if kind in (PassKind.LEADS, PassKind.REFERRERS):
+        _refuse_unmapped(subject, Tab(kind.value))
+
+
+def _differences(connection: Connection, config: CampaignConfig) -> list[str]:
+    proof, settings = connection.proof, config.servicetitan
+    if proof is None:
+        return []
+    return [
+        f"servicetitan.{name}"
+        for name, proved, written in (
+            ("environment", proof.environment, settings.environment),
+            ("tenant_id", proof.tenant_id, settings.tenant_id),
+            ("client_id", proof.client_id, settings.client_id),
+            ("booking_provider", proof.booking_provider, settings.booking_provider),
+        )
+        if proved != written
+    ]
+
+
+def _refuse_unmapped(subject: Subject, tab: Tab) -> None:
+    if subject.config.booking_tab(tab).action is Action.NOTHING:
+        raise ConfigurationError(
+            f"{tab.value}.action of {subject.name} is nothing, so there is nothing to run",
+            f"Switch it on with: stcli action {subject.name} {tab.value} create_booking",
+        )
+    verdict = subject.verdicts[tab]
+    problems = list(subject.problems(tab))
+    if verdict.missing:
+        raise SetupRequired(
+            f"Setup Required: {tab.value} of {subject.name} has no mapping for "
+            + ", ".join(verdict.missing),
+            f"See them with: stcli map show {subject.name} --tab {tab.value}",
+            problems,
+        )
+    if problems:
+        raise ConfigurationError(
+            f"the mapping of {tab.value} of {subject.name} has {len(problems)} "
+            f"problem{'s' if len(problems) > 1 else ''}",
+            f"See: stcli map validate {subject.name}",
+            problems,
+        )
+
+
+def not_started(
+    kind: PassKind, subject_name: CampaignName, error: StcliError, now: datetime, *, dry_run: bool
+) -> PassResult:
+    """The result of a pass that was kept from starting, for the report of several passes."""
+    return PassResult(
+        campaign=subject_name,
+        kind=kind,
+        run_id=new_run_id(now),
+        dry_run=dry_run,
+        started_at=now,
+        finished_at=now,
+        tally=Tally(),
+        error=error,
+    )
+
+
+__all__ = [
+    "Passes",
+    "Subject",
+    "Systems",
+    "Workplace",
+    "not_started",
+    "passes_in_use",
+    "refuse_unready",
+    "tenant_key",
+]
