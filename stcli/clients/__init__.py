@@ -1,0 +1,1 @@
+"""Adapters to the two APIs: HTTP outside, records of the domain inside."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row
 
@@ -21,6 +21,8 @@ from stcli.domain.ids import BookingId, JobId, ProviderId
 from stcli.domain.qualification import ReachedStatus, status_named_by
 from stcli.domain.records import Booking, FeedPage, Job, JobEvent
 from stcli.store.engine import Database, optional_instant, utc_instant, utc_text
+
+Value = TypeVar("Value", bound=str | int)
 
 VARIABLES = 500
 """How many values one statement lists; well below every engine's limit."""
@@ -365,7 +367,7 @@ def _known_jobs(sql: Connection, tenant: str, ids: Sequence[JobId]) -> set[JobId
     }
 
 
-def _parts(values: Sequence[str] | Sequence[int]) -> Iterator[tuple[object, ...]]:
+def _parts(values: Sequence[Value]) -> Iterator[tuple[Value, ...]]:
     for start in range(0, len(values), VARIABLES):
         yield tuple(values[start : start + VARIABLES])
 

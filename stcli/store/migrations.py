@@ -138,7 +138,7 @@ def migrate(database: Database, *, version: str, file: Path, backups: Path) -> N
         known = connection.exec_driver_sql(
             "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'"
         ).one_or_none()
-        applied = (
+        applied: dict[str, str] = (
             dict(
                 connection.exec_driver_sql(
                     "SELECT name, stcli_version FROM schema_migrations"

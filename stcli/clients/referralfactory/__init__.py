@@ -1,0 +1,1 @@
+"""Referral Factory: campaigns, users, qualification."""

@@ -1,0 +1,1 @@
+"""ServiceTitan: token, lists, export feeds, bookings, jobs."""

@@ -1,0 +1,193 @@
+"""The root command, its global options, and the one place where errors become text and exit codes.
+
+Groups of commands are imported when one of them runs; help of the root shows a line for each from
+the table below, so that it needs none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from stcli import __version__
+from stcli.cli.session import GlobalOptions
+from stcli.errors import ExitCode, Interrupted, StcliError
+
+
+class Entry(NamedTuple):
+    """Where a command of the root lives, and its line in the root's help."""
+
+    module: str
+    help: str
+    panel: str
+
+
+_CONNECT, _MAP, _RUN, _LOOK, _TRY = "Connect", "Set up", "Run", "Look after", "Try out"
+
+COMMANDS: dict[str, Entry] = {
+    "auth": Entry(
+        "auth", "The account's secrets: Referral Factory token, ServiceTitan app key.", _CONNECT
+    ),
+    "campaigns": Entry(
+        "campaigns", "The account's campaigns, and which are configured here.", _CONNECT
+    ),
+    "connect": Entry(
+        "connection", "Submit the request to connect a campaign to a tenant.", _CONNECT
+    ),
+    "requests": Entry(
+        "requests", "The reviewing side: list, approve and reject requests.", _CONNECT
+    ),
+    "finalize": Entry(
+        "connection", "Prove the tenant's values and complete the connection.", _CONNECT
+    ),
+    "disconnect": Entry("connection", "Give a campaign's connection up.", _CONNECT),
+    "action": Entry("mapping", "Show or set what happens when someone joins.", _MAP),
+    "map": Entry("mapping", "Mappings: show, list fields, validate, preview.", _MAP),
+    "qualify": Entry("qualify", "Qualification rules, and the qualification pass.", _MAP),
+    "leads": Entry("passes", "Leads become bookings.", _RUN),
+    "referrers": Entry("passes", "Referrers become bookings.", _RUN),
+    "run": Entry("passes", "Every pass in use, now.", _RUN),
+    "status": Entry("status", "Connection, mappings, last passes and open failures.", _LOOK),
+    "failures": Entry("failures", "Records that failed, with why; retry or dismiss them.", _LOOK),
+    "config": Entry(
+        "config", "The campaign file: where it is, what it says, whether it is valid.", _LOOK
+    ),
+    "sandbox": Entry("sandbox", "Both APIs on this machine, to try things out.", _TRY),
+    "demo": Entry("sandbox", "The whole story on the sandbox, in a throw-away home.", _TRY),
+}
+
+
+class LazyRoot(TyperGroup):
+    """Imports a command's module when the command runs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        if not ctx.meta.get("stcli.parsing"):
+            return TyperCommand(cmd_name, help=entry.help, rich_help_panel=entry.panel)
+        return _load(cmd_name, entry)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        ctx.meta["stcli.parsing"] = True
+        # Only for the suggestions after a typo, which look at the names.
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment] # names are all it reads
+        return super().resolve_command(ctx, args)
+
+
+def _load(name: str, entry: Entry) -> Any:
+    module = importlib.import_module(f"stcli.cli.{entry.module}")
+    loaded = typer.main.get_command(module.APPS[name])
+    loaded.name = name
+    return loaded
+
+
+app = typer.Typer(
+    name="stcli",
+    cls=LazyRoot,
+    help="Connects Referral Factory campaigns with ServiceTitan: referred leads become bookings, "
+    "finished jobs qualify referrals.",
+    epilog="Try it without any account: stcli demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the shape that Typer calls
+    if wanted:
+        typer.echo(f"stcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and end."
+        ),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a defect.")] = False,
+    show_pii: Annotated[
+        bool, typer.Option("--show-pii", help="Do not mask emails and phone numbers.")
+    ] = False,
+) -> None:
+    """Runs before every command."""
+    context.obj = GlobalOptions(debug=debug, show_pii=show_pii)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The console script."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and answer the exit code; whatever goes wrong is reported here."""
+    as_json = "--json" in arguments
+    try:
+        result = typer.main.get_command(app).main(
+            args=list(arguments), prog_name="stcli", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except StcliError as error:
+        return _report(error, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        return _report(Interrupted("stopped by Ctrl-C"), as_json=as_json)
+    except BrokenPipeError:
+        # The reader went away, as `head` does: not our failure. Nothing more can be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except typer.TyperException as error:
+        return _report_usage(error, as_json=as_json)
+    except Exception as error:
+        return _report_defect(error, as_json=as_json, debug="--debug" in arguments)
+    return int(result) if isinstance(result, int) else ExitCode.DONE
+
+
+def _report(error: StcliError, *, as_json: bool) -> int:
+    from stcli.cli.output import show_error
+
+    show_error(error, as_json=as_json)
+    return error.exit_code
+
+
+def _report_usage(error: typer.TyperException, *, as_json: bool) -> int:
+    from stcli.errors import UsageError
+
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        typer.echo(context.get_help(), err=True)
+        return ExitCode.USAGE
+    path = context.command_path if context is not None else "stcli"
+    return _report(UsageError(error.format_message(), f"See: {path} --help"), as_json=as_json)
+
+
+def _report_defect(error: Exception, *, as_json: bool, debug: bool) -> int:
+    import logging
+
+    from stcli.cli.session import log_place
+
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    logging.getLogger("stcli").error("defect", exc_info=error)
+    # The message of an unknown exception may hold anything, personal data too: only its kind is shown.
+    return _report(
+        StcliError(
+            f"a defect of stcli: {type(error).__name__}",
+            f"The details are in {log_place()}. Run again with: stcli --debug …",
+        ),
+        as_json=as_json,
+    )

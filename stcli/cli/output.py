@@ -1,0 +1,83 @@
+"""Results and errors as text for people, or as one JSON document for programs.
+
+Data goes to stdout, all else to stderr. On a terminal tables are drawn by Rich; through a pipe they
+are plain aligned columns, one record a line, nothing cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+
+from stcli.errors import ConfigurationError, StcliError
+from stcli.usecases.report import error_document
+
+
+def plain(text: object) -> str:
+    """Text of other people made safe to print: no control characters, escape sequences or marks
+    that turn the writing direction; these could rewrite what a terminal shows."""
+    return "".join(
+        character if unicodedata.category(character) not in ("Cc", "Cf", "Co", "Cs") else " "
+        for character in str(text)
+    )
+
+
+def emit(document: Mapping[str, object], render: Callable[[], None], *, as_json: bool) -> None:
+    """The result: as JSON, or as ``render`` prints it."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    else:
+        render()
+
+
+def line(text: str = "") -> None:
+    """One line of a result."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """A remark beside the result: what to do next, a warning."""
+    sys.stderr.write(text + "\n")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Rows under headers."""
+    cells = [[plain(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _drawn(headers, cells)
+        return
+    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    for row in [list(headers), *cells]:
+        padded = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        line("  ".join(padded).rstrip())
+
+
+def _drawn(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        drawn.add_column(Text(header), overflow="fold")
+    for row in cells:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)
+
+
+def show_error(error: StcliError, *, as_json: bool) -> None:
+    """An error with its problems and its next step; under ``--json`` as the only document."""
+    if as_json:
+        sys.stdout.write(json.dumps(error_document(error), indent=2, ensure_ascii=False) + "\n")
+        return
+    note(f"Error: {plain(error.message)}")
+    if isinstance(error, ConfigurationError):
+        for problem in error.problems:
+            note(f"  {plain(problem)}")
+            if problem.hint:
+                note(f"      {plain(problem.hint)}")
+    if error.hint:
+        note(f"  {plain(error.hint)}")

@@ -1,0 +1,49 @@
+"""Running the asynchronous part of a command, with Ctrl-C and SIGTERM as a wish to stop cleanly.
+
+The first signal asks the pass to stop at the next clean point; a second Ctrl-C ends at once, which
+is safe because everything that matters is committed before it happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from stcli.cli.output import note
+from stcli.errors import ExitCode, Interrupted, StcliError, Terminated
+from stcli.usecases.passes.concurrency import StopSignal
+
+Result = TypeVar("Result")
+
+
+def run(body: Callable[[StopSignal], Awaitable[Result]]) -> Result:
+    """Run ``body`` in an event loop of its own."""
+
+    async def guarded() -> Result:
+        stop = StopSignal()
+        loop = asyncio.get_running_loop()
+        _on(loop, signal.SIGINT, stop, Interrupted("stopped by Ctrl-C", "Run again to go on."))
+        _on(loop, signal.SIGTERM, stop, Terminated("stopped by SIGTERM", "Run again to go on."))
+        return await body(stop)
+
+    return asyncio.run(guarded())
+
+
+def _on(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, stop: StopSignal, reason: StcliError
+) -> None:
+    def received() -> None:
+        if stop.reason is not None and number is signal.SIGINT:
+            os._exit(ExitCode.INTERRUPTED)
+        if stop.reason is None:
+            note("Stopping at the next clean point; Ctrl-C again ends at once.")
+        stop.request(reason)
+
+    try:
+        loop.add_signal_handler(number, received)
+    except NotImplementedError:
+        # Windows has no loop signal handlers: Ctrl-C then raises KeyboardInterrupt, which is as safe.
+        return

@@ -1,0 +1,62 @@
+"""What a command line starts with: global options, and the application behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from stcli.errors import UsageError
+from stcli.paths import find_home
+
+if TYPE_CHECKING:
+    from stcli.domain.ids import CampaignName
+    from stcli.wiring import Application
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalOptions:
+    debug: bool = False
+    show_pii: bool = False
+
+
+def log_place() -> str:
+    """Where the log is, for people."""
+    return str(find_home(os.environ).log_file)
+
+
+@contextmanager
+def application(context: typer.Context) -> Iterator[Application]:
+    """The application of this home, closed at the end of the command."""
+    from stcli.wiring import Application
+
+    options = context.obj if isinstance(context.obj, GlobalOptions) else GlobalOptions()
+    opened = Application(os.environ, show_pii=options.show_pii)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def chosen_campaign(application: Application, name: str | None) -> CampaignName:
+    """The campaign that was named, or the only one there is."""
+    from stcli.domain.ids import CampaignName
+    from stcli.paths import campaign_name
+
+    if name is not None:
+        return CampaignName(campaign_name(name))
+    names = application.files.names()
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise UsageError(
+            "there is no campaign here yet", "Begin with: stcli connect NAME --tenant-id ID"
+        )
+    raise UsageError(
+        "there are several campaigns, so name one: " + ", ".join(names),
+        "Put the name behind the command.",
+    )
