@@ -103,7 +103,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the shape that Typer calls
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"stcli {__version__}")
         raise typer.Exit

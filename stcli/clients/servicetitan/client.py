@@ -122,14 +122,17 @@ class ServiceTitanClient:
             wire.booking,
             {"externalId": external_id},
         )
-        if found and all(booking.external_id != external_id for booking in found):
-            # The server ignores filters that it does not know: then nothing follows from the list.
-            if len(found) >= LIST_PAGE:
-                raise UnexpectedAnswer(
-                    "ServiceTitan ignored the filter for external ids",
-                    "Nothing was booked again; tell its support.",
-                )
-        return [booking for booking in found if booking.external_id == external_id]
+        matching = [booking for booking in found if booking.external_id == external_id]
+        wanted = external_id.casefold()
+        if not matching and any(booking.external_id.casefold() != wanted for booking in found):
+            # The server ignores filters that it does not know: then nothing follows from a list
+            # that may hold the booking on a later page.
+            raise UnexpectedAnswer(
+                f"{SYSTEM} ignored the filter for external ids, so it cannot be told whether a "
+                "booking exists",
+                "Nothing was booked again; tell its support.",
+            )
+        return matching
 
     async def booking(self, booking_id: BookingId) -> Booking:
         found = await self._get(

@@ -1,0 +1,118 @@
+"""The operating system's keyring, asked with a time limit.
+
+A keyring can hang for ever (a locked one waits for a dialogue that nobody sees), so each call runs on
+a daemon thread of its own, which never holds up the end of the process, and after one timeout the
+keyring is not asked again.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from stcli.credentials.names import KEYRING_SERVICE
+from stcli.domain.secret import Secret
+from stcli.errors import CredentialsUnusable
+
+CALL_SECONDS = 5.0
+
+Result = TypeVar("Result")
+
+
+class Backend(Protocol):
+    """What is used of a keyring; ``keyring``'s own backends have it."""
+
+    def get_password(self, service: str, username: str) -> str | None: ...
+
+    def set_password(self, service: str, username: str, password: str) -> None: ...
+
+    def delete_password(self, service: str, username: str) -> None: ...
+
+
+def system_backend() -> Backend:
+    """The keyring that the ``keyring`` library chooses on this machine."""
+    import keyring
+
+    return keyring.get_keyring()
+
+
+class OsKeyring:
+    """Get, set and delete, each bounded. Raises ``CredentialsUnusable`` where there is no usable
+    keyring, saying whether it is absent, locked or hangs."""
+
+    def __init__(
+        self,
+        backend: Callable[[], Backend] = system_backend,
+        seconds: float = CALL_SECONDS,
+    ) -> None:
+        self._backend = backend
+        self._seconds = seconds
+        self._problem: str | None = None
+
+    def get(self, name: str) -> Secret | None:
+        text = self._call(lambda backend: backend.get_password(KEYRING_SERVICE, name))
+        return Secret(text) if text else None
+
+    def set(self, name: str, secret: Secret) -> None:
+        self._call(lambda b: b.set_password(KEYRING_SERVICE, name, secret.reveal()))
+
+    def delete(self, name: str) -> None:
+        """Forget an entry; one that is not there is forgotten already."""
+        if self.get(name) is not None:
+            self._call(lambda backend: backend.delete_password(KEYRING_SERVICE, name))
+
+    def check(self) -> None:
+        """Raise if nothing could be stored now; asks for an entry that does not exist."""
+        self.get("availability check")
+
+    def _call(self, use: Callable[[Backend], Result]) -> Result:
+        if self._problem is not None:
+            raise _unusable(self._problem)
+        answers: queue.SimpleQueue[Result | Exception] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                backend = self._backend()
+                _refuse_none(backend)
+                answers.put(use(backend))
+            except Exception as error:  # noqa: BLE001 - a backend may raise anything; it is reported
+                answers.put(error)
+
+        threading.Thread(target=ask, name="keyring", daemon=True).start()
+        try:
+            answer = answers.get(timeout=self._seconds)
+        except queue.Empty:
+            self._problem = f"the keyring did not answer within {self._seconds:g} s"
+            raise _unusable(self._problem) from None
+        if isinstance(answer, Exception):
+            raise _unusable(_described(answer)) from None
+        return answer
+
+
+class _NoKeyring(Exception):
+    """There is a backend in name only."""
+
+
+def _refuse_none(backend: Backend) -> None:
+    module = type(backend).__module__
+    if module in ("keyring.backends.fail", "keyring.backends.null"):
+        raise _NoKeyring
+
+
+def _described(error: Exception) -> str:
+    name = type(error).__name__
+    if name in ("NoKeyringError", "_NoKeyring"):
+        return "this machine has no keyring (or none that a session without a desktop can use)"
+    if name in ("KeyringLocked", "InitError", "LockedException"):
+        return "the keyring is locked"
+    return f"the keyring refused ({name})"
+
+
+def _unusable(problem: str) -> CredentialsUnusable:
+    return CredentialsUnusable(
+        problem,
+        "Unlock or install one, give the secret by variable, file, systemd credential or command, "
+        "or add --insecure-storage to keep it in a file that only you can read.",
+    )

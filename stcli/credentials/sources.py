@@ -1,0 +1,108 @@
+"""The sources that are only ever read: variables, files, systemd credentials, commands."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stcli.credentials.names import SecretRequest
+from stcli.domain.secret import Secret
+from stcli.errors import CredentialsUnusable
+
+COMMAND_SECONDS = 10
+MAX_BYTES = 64 * 1024
+
+
+def usable(text: str, where: str) -> Secret:
+    """``text`` as a secret; one that cannot stand in a header is refused without being shown."""
+    if not text:
+        raise CredentialsUnusable(f"{where} gives an empty secret", "Put the secret there.")
+    if not text.isprintable() or not text.isascii():
+        raise CredentialsUnusable(
+            f"{where} gives a secret with characters that no secret has (a line break?)",
+            "It must be one line of plain characters.",
+        )
+    return Secret(text)
+
+
+def from_variable(
+    request: SecretRequest, environment: Mapping[str, str]
+) -> tuple[Secret, str] | None:
+    """An empty variable counts as not set."""
+    for name in request.variables:
+        if text := environment.get(name):
+            return usable(text.strip(), f"the variable {name}"), f"variable {name}"
+    return None
+
+
+def from_named_file(
+    request: SecretRequest, environment: Mapping[str, str]
+) -> tuple[Secret, str] | None:
+    """A variable with ``_FILE`` at its end names a file that holds the secret."""
+    for name in request.variables:
+        if path := environment.get(f"{name}_FILE"):
+            where = f"the file named by {name}_FILE ({path})"
+            return usable(_content(Path(path), where), where), f"file {path}"
+    return None
+
+
+def from_systemd(
+    request: SecretRequest, environment: Mapping[str, str]
+) -> tuple[Secret, str] | None:
+    """systemd hands credentials to a unit as files of a folder that only the unit can read."""
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    for name in request.credentials:
+        path = Path(folder) / name
+        if path.exists():
+            where = f"the systemd credential {name}"
+            return usable(_content(path, where), where), f"systemd credential {name}"
+    return None
+
+
+def _content(path: Path, where: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise CredentialsUnusable(
+            f"{where} cannot be read: {error.strerror}", "Check the path and its permissions."
+        ) from None
+    if len(content) > MAX_BYTES:
+        raise CredentialsUnusable(f"{where} is too large for a secret", "Check the path.")
+    return content.decode("utf-8", errors="replace").rstrip("\r\n")
+
+
+def from_command(
+    request: SecretRequest, commands: Mapping[str, Sequence[str]]
+) -> tuple[Secret, str] | None:
+    """The output of a program that ``settings.yaml`` names; no shell, no stdin, ten seconds."""
+    words = commands.get(request.key)
+    if not words:
+        return None
+    where = f"the command for {request.key} ({words[0]})"
+    try:
+        answer = subprocess.run(  # noqa: S603 - the person's own command, as a list of words
+            list(words),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise CredentialsUnusable(
+            f"{where} did not end within {COMMAND_SECONDS} s",
+            "Make sure that it asks nothing: it has no terminal.",
+        ) from None
+    except OSError as error:
+        raise CredentialsUnusable(
+            f"{where} cannot be started: {error.strerror}", "Check secrets: in settings.yaml."
+        ) from None
+    if answer.returncode != 0:
+        raise CredentialsUnusable(
+            f"{where} ended with status {answer.returncode}", "Run it by hand to see why."
+        )
+    text = answer.stdout.decode("utf-8", errors="replace").rstrip("\r\n")
+    return usable(text, where), f"command {words[0]}"

@@ -1,0 +1,333 @@
+"""The composition root: the only module that knows both the use cases and every adapter.
+
+Everything that comes from the environment is read here once and handed on as values.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from stcli import __version__
+from stcli.clients.referralfactory.client import ReferralFactoryClient
+from stcli.clients.servicetitan.auth import forget_token
+from stcli.clients.servicetitan.client import ServiceTitanClient
+from stcli.config.files import CampaignFiles
+from stcli.config.load import load_settings
+from stcli.credentials.chain import Found, SecretChain
+from stcli.credentials.names import APP_KEY, RF_TOKEN, Grant, SecretRequest, client_secret
+from stcli.domain.campaign import AccountSettings, CampaignConfig
+from stcli.domain.connection import Proof
+from stcli.domain.ids import CampaignName
+from stcli.domain.outcome import PassKind, PassResult
+from stcli.domain.records import Environment
+from stcli.domain.secret import Secret
+from stcli.errors import (
+    ConfigurationError,
+    CredentialsMissing,
+    NotConnected,
+    StcliError,
+    UsageError,
+)
+from stcli.logs import set_up_logging
+from stcli.paths import Home, find_home, private_folder
+from stcli.processes import is_alive, this_process
+from stcli.store.engine import open_sqlite
+from stcli.store.locks import Locks
+from stcli.store.migrations import migrate
+from stcli.store.state import State
+from stcli.usecases.passes.concurrency import StateThread, StopSignal
+from stcli.usecases.passes.context import PassOptions
+from stcli.usecases.passes.runner import Passes, Subject, Systems, Workplace, not_started
+from stcli.usecases.ports import CrmGateway
+
+_RF_URL = "https://api.referral-factory.com/api/v2"
+_ST_HOSTS = {
+    Environment.PRODUCTION: ("https://api.servicetitan.io", "https://auth.servicetitan.io"),
+    Environment.INTEGRATION: (
+        "https://api-integration.servicetitan.io",
+        "https://auth-integration.servicetitan.io",
+    ),
+}
+_ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What the environment may change of how both systems are reached."""
+
+    rf_url: str
+    st_api_url: str | None
+    st_auth_url: str | None
+    rf_rate_per_minute: float
+    st_rate_per_second: float
+    st_timeout_seconds: float
+
+    def st_urls(self, environment: Environment) -> tuple[str, str]:
+        api, auth = _ST_HOSTS[environment]
+        return self.st_api_url or api, self.st_auth_url or auth
+
+
+def read_tuning(environment: Mapping[str, str]) -> Tuning:
+    """The variables of the product, with their defaults."""
+    return Tuning(
+        rf_url=environment.get("STCLI_RF_URL") or _RF_URL,
+        st_api_url=environment.get("STCLI_ST_API_URL") or None,
+        st_auth_url=environment.get("STCLI_ST_AUTH_URL") or None,
+        rf_rate_per_minute=_positive(environment, "STCLI_RF_RATE_PER_MINUTE", 600),
+        st_rate_per_second=_positive(environment, "STCLI_ST_RATE_PER_SECOND", 60),
+        st_timeout_seconds=_positive(environment, "STCLI_ST_TIMEOUT_SECONDS", 100),
+    )
+
+
+def _positive(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise UsageError(
+            f"{name} is {text!r}, not a positive number", f"Such as {name}={default:g}"
+        )
+    return value
+
+
+class Application:
+    """Everything of one home, opened when it is first needed."""
+
+    def __init__(self, environment: Mapping[str, str], *, show_pii: bool = False) -> None:
+        self._environment = environment
+        self.home: Home = find_home(environment)
+        self.files = CampaignFiles(self.home)
+        set_up_logging(self.home.log_file, show_pii=show_pii)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    @cached_property
+    def actor(self) -> str:
+        """Who does this, for the history of a connection."""
+        import getpass
+        import socket
+
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):
+            user = "unknown"
+        return f"{user}@{socket.gethostname()}"
+
+    @cached_property
+    def tuning(self) -> Tuning:
+        return read_tuning(self._environment)
+
+    @cached_property
+    def settings(self) -> AccountSettings:
+        return load_settings(self.home.settings_file)
+
+    @cached_property
+    def state(self) -> State:
+        if self._environment.get("STCLI_DATABASE_URL"):
+            raise ConfigurationError(
+                "STCLI_DATABASE_URL is set, and this version keeps its state in SQLite only",
+                "Unset the variable.",
+            )
+        return _open_state(self.home.database, self.home.backups)
+
+    @property
+    def has_state(self) -> bool:
+        return self.home.database.exists()
+
+    def close(self) -> None:
+        if "state" in self.__dict__:
+            self.state.close()
+
+    # Secrets
+
+    @cached_property
+    def secrets(self) -> SecretChain:
+        commands = {name: entry.command for name, entry in self.settings.secrets.items()}
+        return SecretChain(self._environment, self.home, commands)
+
+    def client_secret_request(self, campaign: CampaignName, proof: Proof) -> SecretRequest:
+        return client_secret(
+            campaign, Grant(proof.environment.value, proof.tenant_id, proof.client_id)
+        )
+
+    def find_client_secret(self, campaign: CampaignName, proof: Proof) -> Found:
+        return self.secrets.find(self.client_secret_request(campaign, proof))
+
+    # Both systems
+
+    def open_referral(self, token: Secret | None = None) -> ReferralFactoryClient:
+        return ReferralFactoryClient(
+            url=self.tuning.rf_url,
+            token=token or self.secrets.find(RF_TOKEN).secret,
+            limits_file=self.home.limits,
+            rate_per_minute=self.tuning.rf_rate_per_minute,
+        )
+
+    def open_crm(
+        self, proof: Proof, secret: Secret, *, cached_token: bool = True
+    ) -> AbstractAsyncContextManager[CrmGateway]:
+        api_url, auth_url = self.tuning.st_urls(proof.environment)
+        return ServiceTitanClient(
+            api_url=api_url,
+            auth_url=auth_url,
+            tenant_id=proof.tenant_id,
+            provider_id=proof.booking_provider,
+            client_id=proof.client_id,
+            client_secret=secret,
+            app_key=self.secrets.find(APP_KEY).secret,
+            limits_file=self.home.limits,
+            rate_per_second=self.tuning.st_rate_per_second,
+            tokens_folder=self.home.tokens if cached_token else None,
+            timeout_seconds=self.tuning.st_timeout_seconds,
+        )
+
+    def crm_for(
+        self, campaign: CampaignName, config: CampaignConfig
+    ) -> AbstractAsyncContextManager[CrmGateway]:
+        """ServiceTitan as the campaign file describes it."""
+        proof = config.proof
+        if proof is None:
+            raise NotConnected(f"{campaign} is not finalized", f"Run: stcli finalize {campaign}")
+        return self.open_crm(proof, self.find_client_secret(campaign, proof).secret)
+
+    # What the connection's steps need
+
+    def exists(self, name: CampaignName) -> bool:
+        return self.files.exists(name)
+
+    def settings_of(self, name: CampaignName) -> CampaignConfig:
+        return self.files.load(name).config
+
+    def begin(
+        self, name: CampaignName, *, referral_campaign: str, tenant_id: int, environment: str
+    ) -> None:
+        self.files.begin(
+            name,
+            referral_campaign=referral_campaign,
+            tenant_id=tenant_id,
+            environment=environment,
+        )
+
+    def change(self, name: CampaignName, values: Mapping[tuple[str | int, ...], object]) -> str:
+        return self.files.change(name, values)
+
+    def remove(self, name: CampaignName) -> None:
+        self.files.remove(name)
+
+    def forget(self, campaign: CampaignName, proof: Proof) -> None:
+        """Forget a stored client secret and the token that came of it."""
+        request = self.client_secret_request(campaign, proof)
+        try:
+            secret = self.secrets.find(request).secret
+        except CredentialsMissing:
+            return
+        forget_token(
+            self.home.tokens, self.tuning.st_urls(proof.environment)[1], proof.client_id, secret
+        )
+        self.secrets.forget(request)
+
+    # Passes
+
+    def subject(self, name: CampaignName) -> Subject:
+        loaded = self.files.load(name)
+        return Subject(name, loaded.config, loaded.verdicts, loaded.problems)
+
+    async def run_passes(
+        self,
+        wanted: Sequence[tuple[PassKind, Subject]],
+        options: PassOptions,
+        stop: StopSignal,
+        on_result: Callable[[PassResult], None],
+        *,
+        keep_going: bool,
+    ) -> None:
+        """Run these passes one after the other; ``keep_going`` turns what keeps one from starting
+        into its result instead of raising it."""
+        me = this_process(self._environment)
+        in_state = StateThread()
+        try:
+            with self._workplace(dry_run=options.dry_run) as workplace:
+                async with self.open_referral() as referral:
+                    passes = Passes(
+                        workplace=workplace,
+                        systems=Systems(self.crm_for, referral, _ACCOUNT),
+                        in_state=in_state,
+                        stop=stop,
+                        me=me,
+                        now=self.now,
+                        doubt_seconds=self.tuning.st_timeout_seconds,
+                    )
+                    for kind, subject in wanted:
+                        if stop.reason is not None and keep_going:
+                            break
+                        try:
+                            result = await passes.run(kind, subject, options)
+                        except StcliError as error:
+                            if not keep_going:
+                                raise
+                            result = not_started(
+                                kind, subject.name, error, self.now(), dry_run=options.dry_run
+                            )
+                        on_result(result)
+        finally:
+            in_state.close()
+
+    @contextmanager
+    def _workplace(self, *, dry_run: bool) -> Iterator[Workplace]:
+        """The real state, or for a dry run a private copy that is thrown away."""
+        if not dry_run:
+            yield Workplace(self.state, self._locks(self.state))
+            return
+        # Opening the real state first brings it to this version's schema, or says why it cannot be.
+        folder = Path(tempfile.mkdtemp(prefix="stcli-dry-run-"))
+        try:
+            copy = folder / "stcli.db"
+            if self.has_state:
+                _copy_database(self.home.database, copy)
+            state = _open_state(copy, folder)
+            try:
+                with state.database.write() as sql:
+                    sql.exec_driver_sql("UPDATE locks SET held = 0")
+                yield Workplace(state, self._locks(state))
+            finally:
+                state.close()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _locks(self, state: State) -> Locks:
+        return Locks(state.database, this_process(self._environment), is_alive, self.now)
+
+
+def _open_state(file: Path, backups: Path) -> State:
+    database = open_sqlite(file)
+    try:
+        migrate(database, version=__version__, file=file, backups=backups)
+    except BaseException:
+        database.close()
+        raise
+    return State(database)
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    private_folder(target.parent)
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+        original.backup(copy)
+
+
+log = logging.getLogger("stcli")
