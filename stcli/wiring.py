@@ -5,7 +5,6 @@ Everything that comes from the environment is read here once and handed on as va
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sqlite3
@@ -17,19 +16,24 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
 from stcli import __version__
+from stcli.clients.ratelimit import RateLimiter
 from stcli.clients.referralfactory.client import ReferralFactoryClient
-from stcli.clients.servicetitan.auth import forget_token
 from stcli.clients.servicetitan.client import ServiceTitanClient
+from stcli.clients.servicetitan.token_cache import TokenCache
+from stcli.clients.servicetitan.wire import booking_request
 from stcli.config.files import CampaignFiles
 from stcli.config.load import load_settings
 from stcli.credentials.chain import Found, SecretChain
 from stcli.credentials.names import APP_KEY, RF_TOKEN, Grant, SecretRequest, client_secret
-from stcli.domain.campaign import AccountSettings, CampaignConfig
+from stcli.domain.campaign import AccountSettings, CampaignConfig, Tab
 from stcli.domain.connection import Proof
 from stcli.domain.ids import CampaignName
+from stcli.domain.mapping.validate import TabVerdict
 from stcli.domain.outcome import PassKind, PassResult
-from stcli.domain.records import Environment
+from stcli.domain.records import BookingDraft, Environment
 from stcli.domain.secret import Secret
 from stcli.errors import (
     ConfigurationError,
@@ -47,7 +51,14 @@ from stcli.store.migrations import migrate
 from stcli.store.state import State
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
 from stcli.usecases.passes.context import PassOptions
-from stcli.usecases.passes.runner import Passes, Subject, Systems, Workplace, not_started
+from stcli.usecases.passes.runner import (
+    Passes,
+    Subject,
+    Systems,
+    Workplace,
+    not_started,
+    refuse_unready,
+)
 from stcli.usecases.ports import CrmGateway
 
 _RF_URL = "https://api.referral-factory.com/api/v2"
@@ -157,7 +168,9 @@ class Application:
 
     @cached_property
     def secrets(self) -> SecretChain:
-        commands = {name: entry.command for name, entry in self.settings.secrets.items()}
+        commands: dict[str, Sequence[str]] = {
+            name: entry.command for name, entry in self.settings.secrets.items()
+        }
         return SecretChain(self._environment, self.home, commands)
 
     def client_secret_request(self, campaign: CampaignName, proof: Proof) -> SecretRequest:
@@ -170,11 +183,15 @@ class Application:
 
     # Both systems
 
+    @cached_property
+    def _limiter(self) -> RateLimiter:
+        return RateLimiter(self.home.limits)
+
     def open_referral(self, token: Secret | None = None) -> ReferralFactoryClient:
         return ReferralFactoryClient(
             url=self.tuning.rf_url,
             token=token or self.secrets.find(RF_TOKEN).secret,
-            limits_file=self.home.limits,
+            limiter=self._limiter,
             rate_per_minute=self.tuning.rf_rate_per_minute,
         )
 
@@ -190,7 +207,7 @@ class Application:
             client_id=proof.client_id,
             client_secret=secret,
             app_key=self.secrets.find(APP_KEY).secret,
-            limits_file=self.home.limits,
+            limiter=self._limiter,
             rate_per_second=self.tuning.st_rate_per_second,
             tokens_folder=self.home.tokens if cached_token else None,
             timeout_seconds=self.tuning.st_timeout_seconds,
@@ -212,6 +229,13 @@ class Application:
 
     def settings_of(self, name: CampaignName) -> CampaignConfig:
         return self.files.load(name).config
+
+    def checked_settings_of(
+        self, name: CampaignName
+    ) -> tuple[CampaignConfig, Mapping[Tab, TabVerdict]]:
+        """The settings with what the catalogue says of each tab."""
+        loaded = self.files.load(name)
+        return loaded.config, loaded.verdicts
 
     def begin(
         self, name: CampaignName, *, referral_campaign: str, tenant_id: int, environment: str
@@ -236,10 +260,13 @@ class Application:
             secret = self.secrets.find(request).secret
         except CredentialsMissing:
             return
-        forget_token(
-            self.home.tokens, self.tuning.st_urls(proof.environment)[1], proof.client_id, secret
-        )
+        auth_url = self.tuning.st_urls(proof.environment)[1]
+        TokenCache(self.home.tokens, auth_url, proof.client_id, secret).forget()
         self.secrets.forget(request)
+
+    def booking_request_text(self, draft: BookingDraft) -> str:
+        """The exact body that would ask ServiceTitan for this booking, indented."""
+        return msgspec.json.format(booking_request(draft), indent=2).decode()
 
     # Passes
 
@@ -258,6 +285,10 @@ class Application:
     ) -> None:
         """Run these passes one after the other; ``keep_going`` turns what keeps one from starting
         into its result instead of raising it."""
+        if not keep_going:
+            for kind, subject in wanted:
+                # Before any secret is looked for: what is missing first is said first.
+                refuse_unready(self.state.connections.get(subject.name), subject, kind)
         me = this_process(self._environment)
         in_state = StateThread()
         try:
@@ -328,6 +359,3 @@ def _copy_database(source: Path, target: Path) -> None:
     os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
     with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
         original.backup(copy)
-
-
-log = logging.getLogger("stcli")

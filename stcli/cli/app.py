@@ -66,7 +66,7 @@ COMMANDS: dict[str, Entry] = {
 class LazyRoot(TyperGroup):
     """Imports a command's module when the command runs."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the shape that Typer calls
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -150,7 +150,7 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.DONE
     except typer.TyperException as error:
         return _report_usage(error, as_json=as_json)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the one boundary; everything else is a defect
         return _report_defect(error, as_json=as_json, debug="--debug" in arguments)
     return int(result) if isinstance(result, int) else ExitCode.DONE
 
@@ -174,15 +174,13 @@ def _report_usage(error: typer.TyperException, *, as_json: bool) -> int:
 
 
 def _report_defect(error: Exception, *, as_json: bool, debug: bool) -> int:
-    import logging
-
-    from stcli.cli.session import log_place
+    from stcli.cli.session import log_defect, log_place
 
     if debug:
         import traceback
 
         traceback.print_exception(error)
-    logging.getLogger("stcli").error("defect", exc_info=error)
+    log_defect(error)
     # The message of an unknown exception may hold anything, personal data too: only its kind is shown.
     return _report(
         StcliError(

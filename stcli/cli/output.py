@@ -42,6 +42,12 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def pairs(values: Mapping[str, object]) -> None:
+    """Names with values, a line each."""
+    for name, value in values.items():
+        line(f"{name}: {plain(value)}")
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Rows under headers."""
     cells = [[plain(cell) for cell in row] for row in rows]

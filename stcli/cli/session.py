@@ -29,6 +29,18 @@ def log_place() -> str:
     return str(find_home(os.environ).log_file)
 
 
+def log_defect(error: Exception) -> None:
+    """Keep the traceback of a defect, masked, also where it came before the log was set up."""
+    import logging
+
+    from stcli.logs import set_up_logging
+
+    logger = logging.getLogger("stcli")
+    if not logger.handlers:
+        set_up_logging(find_home(os.environ).log_file, show_pii=False)
+    logger.error("defect", exc_info=error)
+
+
 @contextmanager
 def application(context: typer.Context) -> Iterator[Application]:
     """The application of this home, closed at the end of the command."""

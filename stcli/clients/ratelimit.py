@@ -2,9 +2,13 @@
 
 Evenly spaced slots (the generic cell rate algorithm with a burst of one): a bucket with a capacity
 would let that much through on top of a full window. Slots are reserved a quarter of a second at a
-time in a small database of its own, so that it is touched a few times a second at most. A slot whose
-moment has passed is thrown away: after a stall nothing is sent in a bunch. The rate is 98 % of the
-allowed one, which leaves room for the uneven time that requests take to arrive.
+time in a small database of its own, so that it is touched about four times a second at most. A slot
+whose moment has passed is thrown away: after a stall nothing is sent in a bunch. Slots that a process
+does not use are lost. The rate is 98 % of the allowed one; with slots used at most ``LATE_SECONDS``
+late that leaves about 10 ms for the uneven time that requests take to arrive.
+
+A pause holds back every process from its next reservation on; slots already reserved are at most a
+quarter of a second of requests.
 """
 
 from __future__ import annotations
@@ -15,117 +19,210 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from stcli.errors import StateError
+from stcli.errors import StateError, Unavailable
 from stcli.paths import private_folder
+
+Result = TypeVar("Result")
 
 SHARE = 0.98
 BLOCK_SECONDS = 0.25
-LATE_SECONDS = 0.02
-"""A slot may be used this much after its moment; the share leaves room for it."""
+LATE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 3600.0
+LONGEST_QUEUE_SECONDS = 60.0
+"""More than this reserved ahead of now and of a pause is no queue but a clock that was set back."""
+SET_BACK_SECONDS = 1.0
+LOOK_EVERY_SECONDS = 1.0
+"""A longer wait looks again, so that a clock that is set back does not prolong it."""
 
 _TABLE = """CREATE TABLE IF NOT EXISTS slots (
-    key TEXT PRIMARY KEY, next_at REAL NOT NULL, paused_until REAL NOT NULL)"""
+    key TEXT PRIMARY KEY,
+    next_at REAL NOT NULL,
+    paused_until REAL NOT NULL,
+    written_at REAL NOT NULL) WITHOUT ROWID"""
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class Limiter(Protocol):
+    """Hands out the moments at which a request may be sent; each key has its own."""
+
+    async def acquire(self, key: str, per_second: float) -> None:
+        """Return when the caller may send one request, in the order of the calls."""
+        ...
+
+    async def pause(self, key: str, seconds: float) -> None:
+        """Hold back every request of this key, in all processes, for so long."""
+        ...
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The slots that this process holds of one key, for one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    slots: deque[float] = field(default_factory=deque)
+    reserved_at: float = 0.0
+    pauses: int = 0
+
+    def drop(self) -> None:
+        self.slots.clear()
+        self.pauses += 1
 
 
 class RateLimiter:
-    """Hands out moments at which a request may be sent, in the order they were asked for."""
+    """The limiter that the processes of one home share through ``file``.
+
+    ``patience_seconds``: a pause that lasts longer is not waited for; ``acquire`` raises
+    ``Unavailable``.
+    """
 
     def __init__(
         self,
         file: Path,
-        key: str,
-        per_second: float,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        patience_seconds: float = 600.0,
     ) -> None:
         self._file = file
-        self._key = key
-        self._spacing = 1.0 / (per_second * SHARE)
-        self._block = max(1, int(per_second * BLOCK_SECONDS))
         self._clock = clock
         self._sleep = sleep
-        self._slots: deque[float] = deque()
-        self._turn = asyncio.Lock()
+        self._patience_seconds = patience_seconds
+        self._lanes: dict[str, _Lane] = {}
 
-    async def acquire(self) -> None:
-        """Return when a request may be sent."""
-        async with self._turn:
-            while True:
-                if not self._slots:
-                    self._slots.extend(await asyncio.to_thread(self._reserve))
-                slot = self._slots.popleft()
-                wait = slot - self._clock()
-                if wait > 0:
-                    await self._sleep(wait)
-                elif wait < -LATE_SECONDS:
-                    continue
-                if self._clock() - slot <= LATE_SECONDS:
-                    return
+    async def acquire(self, key: str, per_second: float) -> None:
+        lane = self._lane(key)
+        async with lane.turn:  # asyncio's lock is fair: first come, first served
+            while not await self._try(lane, key, per_second):
+                pass
 
-    async def pause(self, seconds: float) -> None:
-        """Hold back every request of this key, in all processes, for so long."""
-        self._slots.clear()
-        await asyncio.to_thread(self._pause, min(seconds, LONGEST_PAUSE_SECONDS))
+    async def _try(self, lane: _Lane, key: str, per_second: float) -> bool:
+        """One look at the next slot; whether it was taken. Nothing is held over an await, so a
+        pause or a clock that is set back meanwhile is seen at the next look."""
+        if not lane.slots:
+            pauses = lane.pauses
+            slots, reserved_at = await asyncio.to_thread(self._reserve, key, per_second)
+            if lane.pauses == pauses:
+                lane.slots.extend(slots)
+                lane.reserved_at = reserved_at
+            return False
+        now = self._clock()
+        if now < lane.reserved_at - SET_BACK_SECONDS:
+            lane.slots.clear()
+            return False
+        wait = lane.slots[0] - now
+        if wait > 0:
+            await self._sleep(min(wait, LOOK_EVERY_SECONDS))
+            return False
+        lane.slots.popleft()
+        return wait >= -LATE_SECONDS
 
-    def _connect(self) -> sqlite3.Connection:
-        private_folder(self._file.parent)
-        try:
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
-            connection = sqlite3.connect(self._file, timeout=30, isolation_level=None)
-            connection.execute("PRAGMA synchronous=OFF")
-            connection.execute(_TABLE)
-        except (OSError, sqlite3.Error) as error:
-            raise self._unusable(error) from error
-        return connection
+    async def pause(self, key: str, seconds: float) -> None:
+        lane = self._lane(key)
+        lane.drop()
+        await asyncio.to_thread(self._pause, key, min(max(seconds, 0.0), LONGEST_PAUSE_SECONDS))
+        # What was reserved while the pause was being written does not know of it.
+        lane.drop()
 
-    def _unusable(self, error: Exception) -> StateError:
-        return StateError(
-            f"the rate limits cannot be kept in {self._file}: {error}",
-            "Check the folder's permissions and the free space; a damaged file may be deleted.",
+    def _lane(self, key: str) -> _Lane:
+        loop = asyncio.get_running_loop()
+        lane = self._lanes.get(key)
+        if lane is None or lane.loop is not loop:
+            lane = self._lanes[key] = _Lane(loop)
+        return lane
+
+    def _reserve(self, key: str, per_second: float) -> tuple[list[float], float]:
+        spacing = 1.0 / (per_second * SHARE)
+        count = max(1, int(BLOCK_SECONDS / spacing))
+
+        def work(sql: sqlite3.Connection) -> tuple[list[float], float]:
+            now = self._clock()
+            next_at, paused_until = self._row(sql, key, now)
+            if paused_until - now > self._patience_seconds:
+                raise Unavailable(
+                    "the remote system asked to be left alone for another "
+                    f"{paused_until - now:.0f} seconds (too many requests)",
+                    "Run again later.",
+                    status=429,
+                )
+            start = max(now, next_at, paused_until)
+            self._save(sql, key, start + count * spacing, paused_until, now)
+            return [start + index * spacing for index in range(count)], now
+
+        return self._transact(work)
+
+    def _pause(self, key: str, seconds: float) -> None:
+        def work(sql: sqlite3.Connection) -> None:
+            now = self._clock()
+            next_at, paused_until = self._row(sql, key, now)
+            self._save(sql, key, next_at, max(paused_until, now + seconds), now)
+
+        self._transact(work)
+
+    @staticmethod
+    def _row(sql: sqlite3.Connection, key: str, now: float) -> tuple[float, float]:
+        """When the next slot is free and until when a pause lasts, as plausible times."""
+        row: tuple[float, float, float] | None = sql.execute(
+            "SELECT next_at, paused_until, written_at FROM slots WHERE key = ?", (key,)
+        ).fetchone()
+        if row is None:
+            return 0.0, 0.0
+        next_at, paused_until, written_at = row
+        if now < written_at - SET_BACK_SECONDS:
+            # The clock was set back since: what was left then is left now.
+            next_at -= written_at - now
+            paused_until -= written_at - now
+        if paused_until > now + LONGEST_PAUSE_SECONDS:
+            paused_until = 0.0
+        if next_at > max(now, paused_until) + LONGEST_QUEUE_SECONDS:
+            next_at = 0.0
+        return next_at, paused_until
+
+    @staticmethod
+    def _save(
+        sql: sqlite3.Connection, key: str, next_at: float, paused_until: float, now: float
+    ) -> None:
+        sql.execute(
+            "INSERT INTO slots (key, next_at, paused_until, written_at) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET next_at = excluded.next_at, "
+            "paused_until = excluded.paused_until, written_at = excluded.written_at",
+            (key, next_at, paused_until, now),
         )
 
-    def _reserve(self) -> list[float]:
+    def _transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run ``work`` in one exclusive transaction; a damaged file is replaced once."""
         try:
-            with closing(self._connect()) as sql:
-                sql.execute("BEGIN IMMEDIATE")
-                row = sql.execute(
-                    "SELECT next_at, paused_until FROM slots WHERE key = ?", (self._key,)
-                ).fetchone()
-                now = self._clock()
-                start = self._start(now, *(row or (0.0, 0.0)))
-                after = start + self._block * self._spacing
-                sql.execute(
-                    "INSERT INTO slots VALUES (?, ?, 0) ON CONFLICT (key) DO UPDATE SET "
-                    "next_at = excluded.next_at",
-                    (self._key, after),
-                )
+            try:
+                return self._once(work)
+            except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                    raise
+                self._file.unlink(missing_ok=True)
+                return self._once(work)
+        except (OSError, sqlite3.Error) as error:
+            raise StateError(
+                f"the rate limits cannot be kept in {self._file}: {error}",
+                "Check the folder's permissions and the free space.",
+            ) from error
+
+    def _once(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        private_folder(self._file.parent)
+        os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
+        with closing(sqlite3.connect(self._file, timeout=30, isolation_level=None)) as sql:
+            # Losing the last quarter of a second to a power cut does no harm.
+            sql.execute("PRAGMA synchronous = OFF")
+            sql.execute("BEGIN IMMEDIATE")
+            try:
+                sql.execute(_TABLE)
+                result = work(sql)
                 sql.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
-        return [start + index * self._spacing for index in range(self._block)]
-
-    def _start(self, now: float, next_at: float, paused_until: float) -> float:
-        # A moment further ahead than any pause and a crowd of processes explain comes from a clock
-        # that was set back since.
-        if next_at > now + LONGEST_PAUSE_SECONDS + 60:
-            next_at = now
-        if paused_until > now + LONGEST_PAUSE_SECONDS:
-            paused_until = now
-        return max(now, next_at, paused_until)
-
-    def _pause(self, seconds: float) -> None:
-        try:
-            with closing(self._connect()) as sql:
-                until = self._clock() + seconds
-                sql.execute(
-                    "INSERT INTO slots VALUES (?, 0, ?) ON CONFLICT (key) DO UPDATE SET "
-                    "paused_until = max(paused_until, excluded.paused_until)",
-                    (self._key, until),
-                )
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    sql.execute("ROLLBACK")
+                raise
+            return result

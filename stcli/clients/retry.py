@@ -1,7 +1,8 @@
 """When a request is tried again, and how long to wait before.
 
-A policy is bounded by attempts and by total time. The server's own delay is always obeyed; where it
-names none the wait grows and is spread at random, so that many clients do not come back at once.
+One policy, bounded by attempts and by the time spent, and one loop. A delay that the server names is
+always honoured; where it names none the wait grows and is drawn at random between nothing and its
+bound ("full jitter"), so that many clients do not come back together.
 """
 
 from __future__ import annotations
@@ -18,22 +19,30 @@ from typing import TypeVar
 from stcli.errors import Unavailable
 
 Result = TypeVar("Result")
+Ready = TypeVar("Ready")
 
 
 class Again(Exception):
-    """The request may be sent again. ``wait_seconds``: the server's own delay, if it named one."""
+    """A signal of the loop, never seen outside: the request may be sent again.
+
+    ``failure`` is raised if it is not. ``wait_seconds`` is the server's own delay; None: it named
+    none.
+    """
 
     def __init__(self, failure: Unavailable, wait_seconds: float | None = None) -> None:
-        super().__init__(str(failure))
+        super().__init__(failure.message)
         self.failure = failure
         self.wait_seconds = wait_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Attempts in all, seconds in all, and the first and longest wait between two attempts."""
+    """``attempts`` in all; ``total_seconds`` spent on answers and waits; bounds of a wait.
 
-    attempts: int = 6
+    The time in ``ready`` is not counted: waiting for one's turn is no failure.
+    """
+
+    attempts: int = 8
     total_seconds: float = 300.0
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 30.0
@@ -41,35 +50,60 @@ class RetryPolicy:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
 
-    async def run(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
-        """Call ``attempt`` until it returns, raises something else than ``Again``, or the policy is
-        used up; then the last failure is raised."""
-        deadline = self.monotonic() + self.total_seconds
+    async def run(
+        self,
+        ready: Callable[[], Awaitable[Ready]],
+        attempt: Callable[[Ready], Awaitable[Result]],
+    ) -> Result:
+        """Call ``ready`` and ``attempt`` until an answer comes; ``Again`` asks for another turn.
+
+        Used up: the last failure is raised.
+        """
+        spent_seconds = 0.0
         number = 0
         while True:
             number += 1
+            turn = await ready()
+            began = self.monotonic()
             try:
-                return await attempt()
+                return await attempt(turn)
             except Again as again:
-                wait = again.wait_seconds
-                if wait is None:
-                    longest = self.first_wait_seconds * 2 ** (number - 1)
-                    wait = self.random() * min(longest, self.longest_wait_seconds)
-                if number >= self.attempts or self.monotonic() + wait > deadline:
-                    raise again.failure from None
+                spent_seconds += self.monotonic() - began
+                wait = self._wait_seconds(number, again)
+                if number >= self.attempts or spent_seconds + wait > self.total_seconds:
+                    raise again.failure from again.failure.__cause__
             await self.sleep(wait)
+            spent_seconds += wait
+
+    def _wait_seconds(self, number: int, again: Again) -> float:
+        if again.wait_seconds is not None:
+            return again.wait_seconds
+        bound = min(self.first_wait_seconds * 2.0 ** (number - 1), self.longest_wait_seconds)
+        return self.random() * bound
 
 
-def retry_after_seconds(header: str | None, now: datetime) -> float | None:
-    """The delay in a Retry-After header, in either of its two forms; None where there is none."""
-    if header is None:
-        return None
+async def at_once() -> None:
+    """The ``ready`` of a request that waits for nobody's turn."""
+
+
+def retry_after_seconds(header: str, server_date: str, now: float) -> float | None:
+    """The delay of a Retry-After header in either form (RFC 9110, 10.2.3); None: there is none.
+
+    A date is compared with the server's own clock where the answer tells it, because ours may differ.
+    """
     text = header.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    at = _instant(text)
+    if at is None:
+        return None
+    return max(at - (_instant(server_date) or now), 0.0)
+
+
+def _instant(text: str) -> float | None:
     try:
         at = parsedate_to_datetime(text)
     except ValueError:
         return None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return max((at - now).total_seconds(), 0.0)
+    aware: datetime = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return aware.timestamp()

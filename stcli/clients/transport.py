@@ -1,13 +1,17 @@
-"""The only module that speaks HTTP: one client a system, bounded, and mapped to our errors.
+"""The only module that speaks HTTP: bounded, counted, and mapped to our errors.
 
-Redirects are never followed, because the app key would go with them; plain http is possible only to
-this machine; a body is read up to a bound; nothing of a body, a header or a token is put in an error.
+Redirects are never followed, because httpx would hand the app key to wherever they point. Plain http
+is possible only to this machine. Bodies are read up to a bound. Nothing of a body, a header, a query
+or a secret gets into an error or a log line.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
+import logging
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,23 +21,43 @@ from urllib.parse import urlsplit
 import httpx
 
 from stcli import __version__
-from stcli.errors import ConfigurationError, NoAnswer, Unavailable, UnexpectedAnswer
+from stcli.domain.secret import Secret
+from stcli.errors import (
+    ConfigurationError,
+    CredentialsUnusable,
+    NoAnswer,
+    Unavailable,
+    UnexpectedAnswer,
+)
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_BODY_BYTES = 64 * 2**20
+MAX_ERROR_BODY_BYTES = 64 * 2**10
 MAX_CONNECTIONS = 128
+CONNECT_SECONDS = 15.0
+KEEPALIVE_SECONDS = 4.0
+"""Shorter than the 5 s after which common servers close an idle connection, so that a write is not
+sent into a connection that is just being closed, which would leave it in doubt."""
+
+# httpx logs each address with its query, httpcore what it sends: both would put codes of people, and
+# in time perhaps secrets, into a log that asks for everything.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer; ``headers`` with lower-case names."""
+    """An HTTP answer below 300 or from 400 on; the body of an error may be cut off."""
 
     status: int
-    headers: Mapping[str, str]
+    content_type: str
+    retry_after: str
+    date: str
     body: bytes
 
     @property
     def is_html(self) -> bool:
-        return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
+        """Whether a page for people came where a document was due: a proxy, a portal, an outage."""
+        return "html" in self.content_type or self.body.lstrip()[:1] == b"<"
 
 
 class NotSent(Unavailable):
@@ -41,25 +65,31 @@ class NotSent(Unavailable):
 
 
 class Transport:
-    """Sends requests to one system and counts them."""
+    """Sends requests to the hosts of one system and counts them."""
 
-    def __init__(self, system: str, base_url: str, timeout_seconds: float) -> None:
+    def __init__(self, system: str, *urls: str, timeout_seconds: float) -> None:
+        parts = [urlsplit(checked_url(url, system)) for url in urls]
         self.system = system
-        self._base = checked_url(base_url, system).rstrip("/")
-        self._host = urlsplit(self._base).hostname or ""
-        self._timeout_seconds = timeout_seconds
-        self._client: httpx.AsyncClient | None = None
         self.requests = 0
+        self._timeout_seconds = timeout_seconds
+        self._is_local = all(is_loopback(part.hostname or "") for part in parts)
+        self._needs_tls = any(part.scheme == "https" for part in parts)
+        self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(self._timeout_seconds, connect=min(self._timeout_seconds, 15)),
+            timeout=httpx.Timeout(
+                self._timeout_seconds, connect=min(self._timeout_seconds, CONNECT_SECONDS)
+            ),
             limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
+                max_connections=MAX_CONNECTIONS,
+                max_keepalive_connections=MAX_CONNECTIONS,
+                keepalive_expiry=KEEPALIVE_SECONDS,
             ),
             headers={"User-Agent": f"stcli/{__version__}", "Accept": "application/json"},
             follow_redirects=False,
-            trust_env=not _is_loopback(self._host),
+            verify=_trusting_public_authorities() if self._needs_tls else _trusting_nobody(),
+            trust_env=not self._is_local,
         )
         return self
 
@@ -69,84 +99,123 @@ class Transport:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
     async def send(
         self,
         method: str,
-        path: str,
+        url: str,
         *,
-        query: Mapping[str, str | int] | None = None,
+        query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         json: bytes | None = None,
         form: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request, once. ``NotSent``: it had no effect; ``NoAnswer``: it may have had one."""
+        """One request, once.
+
+        ``NotSent``: it certainly had no effect. ``NoAnswer``: it may have had one.
+        ``UnexpectedAnswer``: a redirect, or more than can be read.
+        """
         if self._client is None:
-            raise RuntimeError("the transport is not open")
+            raise RuntimeError("the transport is not open: use it in 'async with'")
         sent = dict(headers or {})
         if json is not None:
             sent["Content-Type"] = "application/json"
         self.requests += 1
         try:
-            async with asyncio.timeout(self._timeout_seconds + 5):
+            # httpx bounds each read, not the request: a server that trickles would hold it for ever.
+            async with asyncio.timeout(self._timeout_seconds):
                 async with self._client.stream(
                     method,
-                    self._base + path,
+                    url,
                     params=dict(query) if query else None,
                     headers=sent,
                     content=json,
                     data=dict(form) if form is not None else None,
                 ) as response:
                     return await self._read(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise NotSent(
-                f"{self.system} cannot be reached at {self._host}: {_reason(error)}",
-                "Check the network, the proxy and the address; then run again.",
-            ) from error
-        except (httpx.TransportError, TimeoutError) as error:
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.ProxyError,
+        ) as error:
+            raise self._not_sent(url, error) from error
+        except (httpx.RequestError, TimeoutError) as error:
             raise NoAnswer(
                 f"{self.system} did not answer: {_reason(error)}", "Run again later."
             ) from error
 
-    async def _read(self, response: httpx.Response) -> Answer:
-        if response.is_redirect:
-            target = urlsplit(response.headers.get("location", "")).hostname or "another address"
-            raise UnexpectedAnswer(
-                f"{self.system} wants to redirect to {target}, which is never followed",
-                "Check the configured address; a proxy or a portal may be in between.",
-                status=response.status_code,
+    def _not_sent(self, url: str, error: httpx.RequestError) -> Unavailable:
+        host = urlsplit(url).hostname
+        if _is_untrusted_certificate(error):
+            return Unavailable(
+                f"the TLS certificate of {host} is not trusted",
+                "Something between here and there may be reading along. Behind a company's proxy, "
+                "point SSL_CERT_FILE to its certificate authority.",
             )
-        body = bytearray()
+        return NotSent(
+            f"{self.system} cannot be reached at {host}: {_reason(error)}",
+            "Check the network, the proxy and the address; then run again.",
+        )
+
+    async def _read(self, response: httpx.Response) -> Answer:
+        status = response.status_code
+        if 300 <= status < 400:
+            raise UnexpectedAnswer(
+                f"{self.system} answered with a redirect to {_target(response)}, which is never "
+                "followed",
+                "Check the configured address; a proxy or a portal may be in between.",
+                status=status,
+                definite=response.request.method == "GET",
+            )
+        parts: list[bytes] = []
+        size, most = 0, MAX_BODY_BYTES if status < 400 else MAX_ERROR_BODY_BYTES
         async for part in response.aiter_bytes():
-            body += part
-            if len(body) > MAX_BODY_BYTES:
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                if status >= 400:
+                    break
                 raise UnexpectedAnswer(
-                    f"{self.system} sent more than {MAX_BODY_BYTES // 2**20} MB in one answer",
-                    "Tell its support; nothing of the answer was used.",
-                    status=response.status_code,
-                    definite=response.status_code >= 400,
+                    f"{self.system} sent more than {most // 2**20} MB in one answer",
+                    "Nothing of the answer was used. Tell its support if it stays so.",
+                    status=status,
+                    definite=response.request.method == "GET",
                 )
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, bytes(body))
+        headers = response.headers
+        return Answer(
+            status,
+            headers.get("content-type", "").lower(),
+            headers.get("retry-after", ""),
+            headers.get("date", ""),
+            b"".join(parts)[:most],
+        )
 
 
 def checked_url(url: str, system: str) -> str:
-    """``url`` if it may carry secrets: https, or http to this machine."""
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return url
-    if parts.scheme == "http" and parts.hostname and _is_loopback(parts.hostname):
-        return url
+    """``url`` without a slash at its end if it may carry secrets: https, or http to this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        host = None
+    else:
+        more = parts.query or parts.fragment or parts.username or parts.password
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host or ""))
+        if host and is_safe and not more:
+            return url.rstrip("/")
     raise ConfigurationError(
-        f"the address of {system} is not https (plain http only to this machine)",
+        f"the address of {system} is not an https address (plain http is for this machine only)",
         "Check STCLI_RF_URL, STCLI_ST_API_URL and STCLI_ST_AUTH_URL.",
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine, by its name or its number; nothing is looked up."""
     if host == "localhost":
         return True
     try:
@@ -155,16 +224,65 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def header_value(secret: Secret, what: str) -> str:
+    """The text of a secret that goes into a header.
+
+    Checked here, because the errors that httpx raises for a line break or a letter outside ASCII
+    repeat the whole value.
+    """
+    text = secret.reveal()
+    if text and text.isascii() and text.isprintable() and " " not in text:
+        return text
+    raise CredentialsUnusable(
+        f"the {what} is empty or contains a space, a line break or another character that none has",
+        "Copy it again, without anything before or after it: stcli auth login",
+    )
+
+
+@functools.cache
+def _trusting_public_authorities() -> ssl.SSLContext:
+    # Reading the authorities takes 20 ms, so the clients of a process share them.
+    return httpx.create_ssl_context()
+
+
+@functools.cache
+def _trusting_nobody() -> ssl.SSLContext:
+    """Where every address is plain http: verification stays on, and no authority need be read."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _target(response: httpx.Response) -> str:
+    try:
+        return urlsplit(response.headers.get("location", "")).hostname or "the same host"
+    except ValueError:
+        return "an address that is none"
+
+
+def _is_untrusted_certificate(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+_REASONS = {
+    "ConnectError": "no connection",
+    "ConnectTimeout": "connecting took too long",
+    "PoolTimeout": "no free connection",
+    "ProxyError": "the proxy refused",
+    "ReadTimeout": "the answer took too long",
+    "WriteTimeout": "sending took too long",
+    "TimeoutError": "the answer took too long",
+    "RemoteProtocolError": "the connection was dropped",
+    "ReadError": "the connection was dropped",
+    "WriteError": "the connection was dropped",
+    "CloseError": "the connection was dropped",
+    "DecodingError": "the answer was damaged",
+}
+
+
 def _reason(error: Exception) -> str:
     """The kind of a network failure, without addresses or contents."""
-    return {
-        "ConnectError": "no connection",
-        "ConnectTimeout": "connecting took too long",
-        "PoolTimeout": "no free connection",
-        "ReadTimeout": "the answer took too long",
-        "WriteTimeout": "sending took too long",
-        "TimeoutError": "the answer took too long",
-        "RemoteProtocolError": "the connection was dropped",
-        "ReadError": "the connection was dropped",
-        "WriteError": "the connection was dropped",
-    }.get(type(error).__name__, type(error).__name__)
+    return _REASONS.get(type(error).__name__, type(error).__name__)

@@ -192,7 +192,10 @@ def path_text(path: DocumentPath) -> str:
 
 
 def read_document(path: Path) -> Document:
-    """The document in a file; a file that cannot be read is a problem like any other."""
+    """The document in a file; a file that cannot be read is a problem like any other.
+
+    Only a file that is not there raises ``FileNotFoundError``: what that means, the caller knows.
+    """
     return parse_document(read_bytes(path), file=str(path))
 
 
@@ -204,7 +207,7 @@ def read_bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        problem = Problem(str(path), 0, 0, "", "does not exist")
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problem = Problem(str(path), 0, 0, "", f"cannot be read: {reason}")
@@ -284,14 +287,21 @@ class _Reader:
         try:
             yield from yaml.parse(text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
-            index, message, hint = _explain(error, text, self._line_of)
+            index, message, hint = self._explained(error, text)
             self._note(index, message, hint, with_path=False)
-            if "tab" in message:
+            if message == _TAB[0]:
                 self._note_other_tabs(index)
         except (yaml.YAMLError, ValueError, OverflowError):
             # the Python parser meets an escape such as "\UFFFFFFFF" with a bare ValueError
             message = "the file holds a character that YAML does not know"
             self._note(0, message, "Look for a backslash in double quotes.", with_path=False)
+
+    def _explained(self, error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, str]:
+        """What the error means; at the end of the text, which bracket is still open."""
+        ended = error.problem_mark is not None and error.problem_mark.index >= len(text)
+        if ended and self._stack and self._stack[-1].flow and "quoted" not in (error.context or ""):
+            return _unclosed(self._stack[-1].start, len(text), text, self._line_of)
+        return _explain(error, text, self._line_of)
 
     def _without_unwanted(self) -> str:
         """The text with unusable characters noted and replaced one to one, so places stay true."""
@@ -474,6 +484,8 @@ def _explain(
         return at, *_TAB
     if "cannot start any token" in problem:
         return at, f"a value cannot start with {text[at : at + 1]!r}", _IN_QUOTES
+    if "unexpected ':'" in problem:
+        return at, "there is no space after the colon", "Write 'key: value'."
     if "flow" in context:
         return _unclosed(start, at, text, line_of)
     if "block scalar" in context:

@@ -17,6 +17,7 @@ from stcli.domain.settings_types import (
     PositiveNumber,
     Switch,
     Text,
+    Version,
     WholeNumber,
     Written,
 )
@@ -165,7 +166,7 @@ class Consent(Written):
 class CampaignConfig(Written):
     """One campaign file, valid in itself; names in other systems are checked elsewhere."""
 
-    version: Literal[1]
+    version: Version
     referral_campaign: FilledText
     servicetitan: ServiceTitanSettings
     leads: BookingTab = BookingTab()
@@ -195,7 +196,7 @@ class CampaignConfig(Written):
 class AccountSettings(Written):
     """``settings.yaml``: what holds for all campaigns of this home."""
 
-    version: Literal[1] = 1
+    version: Version = 1
     default_campaign: FilledText | None = None
     reviewer: Text = ""
     secrets: dict[Literal["rf_token", "st_app_key", "st_client_secret"], SecretCommand] = Field(

@@ -8,7 +8,7 @@ field keeps ``0123``, ``8:30`` and ``NO``, a number field reads digits, a switch
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -62,5 +62,6 @@ Switch = Annotated[bool, BeforeValidator(_read_switch)]
 WholeNumber = Annotated[int, BeforeValidator(_read_whole_number), Field(ge=0)]
 PositiveNumber = Annotated[int, BeforeValidator(_read_whole_number), Field(ge=1)]
 Day = Annotated[date, BeforeValidator(_read_day)]
+Version = Annotated[Literal[1], BeforeValidator(_read_whole_number)]
 Text = Annotated[str, BeforeValidator(_read_text)]
 FilledText = Annotated[str, BeforeValidator(_read_text), Field(min_length=1)]

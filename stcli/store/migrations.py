@@ -138,15 +138,10 @@ def migrate(database: Database, *, version: str, file: Path, backups: Path) -> N
         known = connection.exec_driver_sql(
             "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'"
         ).one_or_none()
-        applied: dict[str, str] = (
-            dict(
-                connection.exec_driver_sql(
-                    "SELECT name, stcli_version FROM schema_migrations"
-                ).tuples()
-            )
-            if known
-            else {}
-        )
+        applied: dict[str, str] = {}
+        if known is not None:
+            rows = connection.exec_driver_sql("SELECT name, stcli_version FROM schema_migrations")
+            applied = {name: written_by for name, written_by in rows}
     _refuse_newer(applied)
     if len(applied) == len(MIGRATIONS):
         return

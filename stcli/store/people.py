@@ -95,15 +95,16 @@ class People:
     def get(self, user_id: UserId) -> Person | None:
         return self._one("user_id = ?", (user_id,))
 
-    def by_code(self, campaign: RfCampaignId, code: str) -> Person | None:
-        return self._one("campaign_id = ? AND code = ?", (campaign, code))
+    def with_code(self, code: str) -> Person | None:
+        """The person with this code; codes are unique in an account."""
+        return self._one("code = ?", (code,))
 
     def _one(self, condition: str, values: tuple[object, ...]) -> Person | None:
         with self._database.read() as sql:
             row = sql.exec_driver_sql(
                 f"SELECT {_COLUMNS} FROM people WHERE {condition}",
                 values,
-            ).one_or_none()
+            ).first()
         return None if row is None else _person(row)
 
     def count(self, campaign: RfCampaignId, kind: PersonType) -> int:

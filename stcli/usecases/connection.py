@@ -64,10 +64,6 @@ class Files(Protocol):
 class Grants(Protocol):
     """What the steps need of the secrets: those of one tenant's grant."""
 
-    def keep(self, campaign: CampaignName, proof: Proof, secret: Secret) -> str:
-        """Store a client secret; answers where."""
-        ...
-
     def forget(self, campaign: CampaignName, proof: Proof) -> None: ...
 
 

@@ -1,63 +1,89 @@
-"""Referral Factory's API v2 for one account; satisfies ``ReferralGateway``.
+"""Referral Factory API v2 for one account: campaigns, users and qualification.
 
-600 calls a minute for one token, and after three abuses the caller's address is blocked: so after a
-429 every call of the account waits, in all processes, and the third one ends the pass.
+600 calls a minute for one access token, and after three abuses the caller's address is blocked for a
+while. So each call waits for its turn at the shared limiter; one 429 holds back every call of the
+account, in all processes; and the third in the life of a client ends its pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-import msgspec
-
-from stcli.clients.answers import decoded, raise_for_passing, rejection
-from stcli.clients.ratelimit import RateLimiter
+from stcli.clients.answers import (
+    LATER,
+    as_read_failure,
+    decoded,
+    error_document,
+    explained,
+    field_messages,
+    raise_if_passing,
+    text_of,
+    unexpected_page,
+)
+from stcli.clients.pagination import all_pages
+from stcli.clients.ratelimit import Limiter
 from stcli.clients.referralfactory import wire
 from stcli.clients.retry import Again, RetryPolicy, retry_after_seconds
-from stcli.clients.transport import Answer, Transport
+from stcli.clients.transport import Answer, NotSent, Transport, checked_url, header_value
 from stcli.domain.ids import UserId
 from stcli.domain.records import Campaign, Person, UserPage
 from stcli.domain.secret import Secret
-from stcli.errors import ApiError, CredentialsRefused, Unavailable, UnexpectedAnswer
+from stcli.errors import (
+    ApiError,
+    CredentialsRefused,
+    NoAnswer,
+    RecordNotFound,
+    RecordRejected,
+    Unavailable,
+    UnexpectedAnswer,
+)
+
+Document = TypeVar("Document")
+Record = TypeVar("Record")
+Shape = TypeVar("Shape")
 
 SYSTEM = "Referral Factory"
+PAGE_SIZE = 250
+"""The most that ``per_page`` takes (API v2, per_page)."""
+PAUSE_SECONDS = 60.0
+"""How long a 429 that names no delay holds everybody back: the limit is one of a minute."""
+ABUSES_THAT_BLOCK = 3
 TIMEOUT_SECONDS = 60.0
-PER_PAGE = 250
-"""The most that a page holds (API v2, parameter per_page)."""
-THROTTLED_PAUSE_SECONDS = 60.0
-THROTTLED_TIMES_THAT_END = 3
-MOST_PAGES = 1000
-
-Shape = TypeVar("Shape")
+"""Usual answers take under 1 s, yet 3 of 40 took over 25 s (measured, referral-factory.md)."""
 
 
 class ReferralFactoryClient:
-    """An async context manager; open for the length of one run or command."""
+    """Satisfies ``ReferralGateway``. Open it with ``async with``; parallel calls are welcome.
+
+    ``url`` is the API's base with its version, such as https://api.referral-factory.com/api/v2.
+    One client serves one pass, or the passes of one ``run``: it counts the 429 of its own life.
+    """
 
     def __init__(
         self,
         *,
         url: str,
         token: Secret,
-        limits_file: Path,
+        limiter: Limiter,
         rate_per_minute: float,
+        timeout_seconds: float = TIMEOUT_SECONDS,
         retry: RetryPolicy | None = None,
-        pause_seconds: float = THROTTLED_PAUSE_SECONDS,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._token = token
+        self._url = checked_url(url, SYSTEM)
+        self._headers = {"Authorization": f"Bearer {header_value(token, 'RF token')}"}
+        self._limiter = limiter
+        self._limiter_key = limiter_key(self._url, token)
+        self._rate_per_second = rate_per_minute / 60
         self._retry = retry or RetryPolicy()
-        self._transport = Transport(SYSTEM, url, TIMEOUT_SECONDS)
-        # One active token an account, so the address alone names the account of this home.
-        self._limiter = RateLimiter(
-            limits_file, f"referral factory {url.rstrip('/')}", rate_per_minute / 60
-        )
-        self._pause_seconds = pause_seconds
-        self._throttled = 0
+        self._clock = clock
+        self._transport = Transport(SYSTEM, url, timeout_seconds=timeout_seconds)
+        self._abuses = 0
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -76,129 +102,182 @@ class ReferralFactoryClient:
         return self._transport.requests
 
     async def campaigns(self) -> Sequence[Campaign]:
-        found: list[Campaign] = []
-        for number in range(1, MOST_PAGES + 1):
-            page = await self._get(
-                "/campaigns", wire.CAMPAIGN_PAGE, {"page": number, "per_page": PER_PAGE}
+        async def fetch(number: int) -> tuple[Sequence[Campaign], bool]:
+            answer = await self._accepted("GET", "/campaigns", query=_page_query(number))
+            page = decoded(answer, wire.CAMPAIGNS, SYSTEM, is_write=False)
+            records = _converted(
+                answer, lambda: [document.record() for document in page.data or ()]
             )
-            found += [wire.campaign(item) for item in page.data]
-            if page.links.next is None or not page.data:
-                return found
-        raise UnexpectedAnswer(f"{SYSTEM}'s list of campaigns does not end", "Try again later.")
+            return records, page.has_next(number, PAGE_SIZE)
+
+        return await all_pages(fetch, f"{SYSTEM}'s list of campaigns")
 
     async def campaign(self, identifier: str) -> Campaign:
-        path = f"/campaigns/{quote(identifier, safe='')}"
-        return wire.campaign((await self._get(path, wire.CAMPAIGN, what="campaign")).data)
+        answer = await self._accepted("GET", "/campaigns/{identifier}", identifier=identifier)
+        document = decoded(answer, wire.CAMPAIGN, SYSTEM, is_write=False)
+        return _converted(answer, document.data.record)
 
     async def users_page(self, page: int) -> UserPage:
-        found = await self._get("/users", wire.USER_PAGE, {"page": page, "per_page": PER_PAGE})
-        meta = found.meta or wire.PageMetaWire()
-        number = meta.current_page or page
-        return UserPage(
-            people=tuple(wire.person(item) for item in found.data),
-            page=number,
-            last_page=meta.last_page or number,
-            total=meta.total or 0,
-            has_next=found.links.next is not None,
-        )
+        answer = await self._accepted("GET", "/users", query=_page_query(page))
+        document = decoded(answer, wire.USERS, SYSTEM, is_write=False)
+        return _converted(answer, lambda: wire.user_page(document, page, PAGE_SIZE))
 
     async def user(self, identifier: str) -> Person:
-        path = f"/users/{quote(identifier, safe='')}"
-        return wire.person((await self._get(path, wire.USER, what="user")).data)
+        answer = await self._accepted("GET", "/users/{identifier}", identifier=identifier)
+        document = decoded(answer, wire.USER, SYSTEM, is_write=False)
+        return _known(_converted(answer, document.data.record), answer)
 
     async def qualify(self, user: UserId, *, qualified: bool) -> Person:
-        body = msgspec.json.encode(wire.QualificationWire(int(user), qualified))
-        # Setting what is set already changes nothing, so this write may be sent again.
-        answer = await self._send("PUT", "/users/qualification", json=body, what="user")
-        return wire.person(decoded(answer, wire.USER, SYSTEM, is_write=False).data)
+        answer = await self._accepted(
+            "PUT",
+            "/users/qualification",
+            body=wire.qualification_request(user, qualified=qualified),
+        )
+        document = decoded(answer, wire.USER, SYSTEM, is_write=True)
+        return _known(_converted(answer, document.data.record, is_write=True), answer)
 
-    async def _get(
-        self,
-        path: str,
-        decoder: msgspec.json.Decoder[Shape],
-        query: dict[str, str | int] | None = None,
-        what: str = "record",
-    ) -> Shape:
-        answer = await self._send("GET", path, query=query, what=what)
-        return decoded(answer, decoder, SYSTEM, is_write=False)
+    # How a request is made
 
-    async def _send(
+    async def _accepted(
         self,
         method: str,
-        path: str,
+        endpoint: str,
         *,
-        query: dict[str, str | int] | None = None,
-        json: bytes | None = None,
-        what: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        identifier: str | None = None,
     ) -> Answer:
-        async def attempt() -> Answer:
-            await self._limiter.acquire()
+        """The answer of a success; every refusal is raised.
+
+        Reads and the qualification (a PUT that sets a value) may be repeated; a write whose last
+        word is missing is ``NoAnswer``.
+        """
+        url = self._url + _path(endpoint, identifier)
+        is_write = method != "GET"
+        in_doubt: NoAnswer | None = None
+
+        async def ready() -> None:
+            self._refuse_after_abuse()
+            await self._limiter.acquire(self._limiter_key, self._rate_per_second)
+            self._refuse_after_abuse()
+
+        async def attempt(_: None) -> Answer:
+            nonlocal in_doubt
             try:
                 answer = await self._transport.send(
-                    method,
-                    path,
-                    query=query,
-                    json=json,
-                    headers={"Authorization": f"Bearer {self._token.reveal()}"},
+                    method, url, query=query, headers=self._headers, json=body
                 )
-            except Unavailable as error:
+                if answer.status == 429:
+                    await self._hold_back(answer)
+                raise_if_passing(
+                    answer, SYSTEM, self._clock(), is_repeatable=True, is_write=is_write
+                )
+            except NotSent as error:
                 raise Again(error) from error
-            if answer.status == 429:
-                await self._throttle(answer)
-            raise_for_passing(answer, SYSTEM, is_write=False)
+            except NoAnswer as error:
+                in_doubt = error
+                raise Again(error if is_write else as_read_failure(error)) from error
+            except Again as again:
+                if isinstance(again.failure, NoAnswer):
+                    in_doubt = again.failure
+                raise
             return answer
 
-        answer = await self._retry.run(attempt)
-        if 200 <= answer.status < 300:
-            return answer
-        raise _refusal(answer, what)
+        try:
+            answer = await self._retry.run(ready, attempt)
+        except Unavailable:
+            # A later definite failure does not undo that an earlier attempt may have had an effect.
+            if is_write and in_doubt is not None:
+                raise in_doubt from None
+            raise
+        if answer.status >= 300:
+            raise _refusal(answer, endpoint)
+        return answer
 
-    async def _throttle(self, answer: Answer) -> None:
-        """Hold back the whole account; the third time in one pass ends it."""
-        wait = retry_after_seconds(answer.headers.get("retry-after"), datetime.now(UTC))
-        wait = self._pause_seconds if wait is None else wait
-        await self._limiter.pause(wait)
-        self._throttled += 1
-        failure = Unavailable(
-            f"{SYSTEM} throttled this account {self._throttled} times",
-            "It may block this address: make sure that nothing else uses the token, and run again "
-            "later.",
-            status=429,
-        )
-        if self._throttled >= THROTTLED_TIMES_THAT_END:
-            raise failure
-        # The limiter holds the next request back, so the loop itself need not wait.
-        raise Again(failure, 0.0)
+    async def _hold_back(self, answer: Answer) -> None:
+        self._abuses += 1
+        delay = retry_after_seconds(answer.retry_after, answer.date, self._clock())
+        seconds = PAUSE_SECONDS if delay is None else delay
+        await self._limiter.pause(self._limiter_key, seconds)
+        self._refuse_after_abuse()
+        # The pause is what this call waits for, together with all others.
+        raise Again(Unavailable(f"{SYSTEM} gets too many requests", LATER, status=429), 0.0)
+
+    def _refuse_after_abuse(self) -> None:
+        if self._abuses >= ABUSES_THAT_BLOCK:
+            raise Unavailable(
+                f"{SYSTEM} said {self._abuses} times that it gets too many requests; going on "
+                "could get this address blocked",
+                "Wait some minutes. Check that nothing else uses the same token and that "
+                "STCLI_RF_RATE_PER_MINUTE is not above the account's limit.",
+                status=429,
+            )
 
 
-def _refusal(answer: Answer, what: str) -> ApiError:
-    if answer.status == 401:
-        return CredentialsRefused(
-            f"{SYSTEM} refused the token; a newer one may have been made elsewhere, which ends "
-            "this one (an account has one active token)",
-            "Store the newest token with: stcli auth login",
-            status=401,
-        )
-    if answer.status == 403:
-        return CredentialsRefused(
-            f"{SYSTEM} refused access",
-            "Check that the token's account may use the API.",
-            status=403,
-        )
+def limiter_key(url: str, token: Secret) -> str:
+    """What the vendor counts by: the access token. Tells nothing of it."""
+    text = "\n".join(("stcli limit", urlsplit(url).netloc.lower(), token.reveal()))
+    return f"referralfactory:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _path(endpoint: str, identifier: str | None) -> str:
+    if identifier in ("", ".", ".."):
+        # They would name another path than the one meant.
+        raise RecordNotFound(f"{SYSTEM} has nothing that is called {identifier!r}")
+    return endpoint.format(identifier=quote(identifier or "", safe=""))
+
+
+def _page_query(number: int) -> dict[str, str]:
+    return {"page": str(number), "per_page": str(PAGE_SIZE)}
+
+
+def _converted(answer: Answer, convert: Callable[[], Record], *, is_write: bool = False) -> Record:
+    """What ``convert`` makes of a document; a number or a date that is none is not one."""
     try:
-        error = wire.ERROR.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        error = wire.ErrorWire()
-    fields = [
-        f"{item.field or name}: {item.message or 'refused'}"
-        for name, items in (error.errors or {}).items()
-        for item in items
-    ]
-    if answer.status in (400, 404, 405, 406, 409, 410, 422):
-        status = 404 if answer.status == 410 else answer.status
-        return rejection(SYSTEM, status, error.message or "", fields, "", what)
+        return convert()
+    except (ValueError, OverflowError):
+        message = f"{SYSTEM} answered with a number or a date that is none"
+        if is_write:
+            raise NoAnswer(message, LATER, status=answer.status) from None
+        raise UnexpectedAnswer(message, LATER, status=answer.status) from None
+
+
+def _known(person: Person | None, answer: Answer) -> Person:
+    if person is None:
+        raise UnexpectedAnswer(
+            f"{SYSTEM} answered with a user who is neither a lead nor a referrer",
+            "A newer stcli may be needed.",
+            status=answer.status,
+        )
+    return person
+
+
+def _refusal(answer: Answer, endpoint: str) -> ApiError:
+    status = answer.status
+    document = error_document(answer)
+    fields = list(field_messages(document.get("errors")))
+    said = explained(text_of(document, "message"), fields, "", f"HTTP {status}")
+    if status == 401:
+        return CredentialsRefused(
+            f"{SYSTEM} refused the access token: an account has one active token, so a newer one "
+            "may have been made elsewhere",
+            "Make or copy the current token and store it: stcli auth login",
+            status=status,
+        )
+    if answer.is_html:
+        return unexpected_page(answer, SYSTEM)
+    if status == 403:
+        return CredentialsRefused(
+            f"{SYSTEM} does not let this account use {endpoint}: {said}",
+            "Check that the account's plan includes the API.",
+            status=status,
+        )
+    if status in (404, 410):
+        return RecordNotFound(f"{SYSTEM} has nothing at {endpoint} by this name", status=status)
+    if status in (400, 409, 413, 414, 422):
+        return RecordRejected(f"{SYSTEM} refused it: {said}", status=status)
     return UnexpectedAnswer(
-        f"{SYSTEM} answered with HTTP {answer.status}",
-        "Run again later; if it stays so, tell its support.",
-        status=answer.status,
+        f"{SYSTEM} answered {endpoint} with HTTP {status}: {said}",
+        "Check STCLI_RF_URL; a newer stcli may be needed.",
+        status=status,
     )

@@ -1,163 +1,198 @@
-"""Referral Factory's documents as far as they are used, and the way to our records (API v2)."""
+"""Referral Factory's documents, only the fields that stcli uses, and what they become.
+
+Field names from the API v2's OpenAPI document. The vendor's server answers numbers as text at times
+and an empty list where an object is empty, so both are read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from stcli.domain.ids import RfCampaignId, UserId
-from stcli.domain.records import Campaign, CampaignField, Person, PersonType
+from stcli.domain.records import Campaign, CampaignField, Person, PersonType, UserPage
+
+Item = TypeVar("Item")
+
+Number = int | str
+"""An identifier: a number, or the same as text."""
 
 
-class MetaWire(msgspec.Struct):
+class One(msgspec.Struct, Generic[Item]):
+    """An answer about one thing."""
+
+    data: Item
+
+
+class Links(msgspec.Struct):
+    next: str | None = None
+
+
+class PageMeta(msgspec.Struct):
+    current_page: int | None = None
+    last_page: int | None = None
+    total: int | None = None
+
+
+class Page(msgspec.Struct, Generic[Item]):
+    """A page of a list; ``links.next`` is null at the end."""
+
+    data: list[Item] | None = None
+    links: Links | list[Any] | None = None
+    meta: PageMeta | list[Any] | None = None
+
+    def has_next(self, page: int, per_page: int) -> bool:
+        """Whether another page follows; told by the size where neither links nor meta tell it."""
+        if isinstance(self.links, Links):
+            return self.links.next is not None
+        if isinstance(self.meta, PageMeta) and self.meta.last_page is not None:
+            return (self.meta.current_page or page) < self.meta.last_page
+        return len(self.data or ()) >= per_page
+
+
+class MetaField(msgspec.Struct):
+    """A value of a field of the campaign, by the field's label."""
+
     field: str
-    value: Any = None
+    value: str | int | float | bool | None = None
 
 
-class PromotionWire(msgspec.Struct):
+class Promotion(msgspec.Struct):
     code: str | None = None
 
 
-class UserWire(msgspec.Struct):
-    """Ids come as numbers, and as text in some answers."""
+class UserDocument(msgspec.Struct):
+    """A user: a lead (person_invited) or a referrer (person_referring)."""
 
-    id: int | str
-    campaign_id: int | str
+    id: Number
+    campaign_id: Number
     type: str
     code: str
     first_name: str | None = None
     email: str | None = None
     url: str | None = None
     source: str | None = None
-    referrer_id: int | str | None = None
+    referrer_id: Number | None = None
     signed_up_at: str | None = None
     qualified_at: str | None = None
     unsubscribed_at: str | None = None
-    promotion: PromotionWire | None = None
-    meta: list[MetaWire] | None = None
+    promotion: Promotion | list[Any] | None = None
+    meta: list[MetaField] | None = None
+
+    def record(self) -> Person | None:
+        """The person; None for a type that is neither lead nor referrer. ``ValueError``: a number
+        or a date that is none."""
+        if self.type not in _TYPES:
+            return None
+        referrer = self.referrer_id
+        promotion = self.promotion
+        return Person(
+            id=UserId(int(self.id)),
+            campaign_id=RfCampaignId(int(self.campaign_id)),
+            type=PersonType(self.type),
+            code=self.code,
+            first_name=self.first_name or "",
+            email=self.email or "",
+            url=self.url or "",
+            source=self.source or "",
+            referrer_id=UserId(int(referrer)) if referrer else None,
+            signed_up_at=_day(self.signed_up_at),
+            qualified_at=_day(self.qualified_at),
+            unsubscribed_at=_day(self.unsubscribed_at),
+            promotion_code=(promotion.code or "") if isinstance(promotion, Promotion) else "",
+            meta=_meta(self.meta),
+        )
 
 
-class LinksWire(msgspec.Struct):
-    next: str | None = None
+class FieldDocument(msgspec.Struct):
+    """A field that a campaign's form asks for."""
 
-
-class PageMetaWire(msgspec.Struct):
-    current_page: int | None = None
-    last_page: int | None = None
-    total: int | None = None
-
-
-class UserPageWire(msgspec.Struct):
-    data: list[UserWire]
-    links: LinksWire
-    meta: PageMetaWire | None = None
-
-
-class UserAnswerWire(msgspec.Struct):
-    data: UserWire
-
-
-class FieldWire(msgspec.Struct):
     label: str | None = None
     type: str | None = None
-    required: bool | None = None
+    required: bool | int | None = None
+
+    def record(self) -> CampaignField:
+        return CampaignField(self.label or "", self.type or "", bool(self.required))
 
 
-class FieldsWire(msgspec.Struct):
-    person_referring: list[FieldWire] | None = None
-    person_invited: list[FieldWire] | None = None
+class FieldsDocument(msgspec.Struct):
+    person_referring: list[FieldDocument] | None = None
+    person_invited: list[FieldDocument] | None = None
 
 
-class CampaignWire(msgspec.Struct):
-    id: int | str
-    name: str
+class CampaignDocument(msgspec.Struct):
+    """A campaign with the fields of its two forms."""
+
+    id: Number
     code: str
-    url: str
-    status: str
+    name: str | None = None
+    url: str | None = None
+    status: str | None = None
     ends_at: str | None = None
-    fields: FieldsWire | None = None
+    fields: FieldsDocument | list[Any] | None = None
+
+    def record(self) -> Campaign:
+        fields = self.fields if isinstance(self.fields, FieldsDocument) else FieldsDocument()
+        return Campaign(
+            id=RfCampaignId(int(self.id)),
+            code=self.code,
+            name=self.name or "",
+            url=self.url or "",
+            status=self.status or "",
+            ends_at=self.ends_at or "",
+            referrer_fields=tuple(field.record() for field in fields.person_referring or ()),
+            lead_fields=tuple(field.record() for field in fields.person_invited or ()),
+        )
 
 
-class CampaignPageWire(msgspec.Struct):
-    data: list[CampaignWire]
-    links: LinksWire = msgspec.field(default_factory=LinksWire)
-
-
-class CampaignAnswerWire(msgspec.Struct):
-    data: CampaignWire
-
-
-class FieldErrorWire(msgspec.Struct):
-    field: str | None = None
-    message: str | None = None
-
-
-class ErrorWire(msgspec.Struct):
-    message: str | None = None
-    errors: dict[str, list[FieldErrorWire]] | None = None
-
-
-class QualificationWire(msgspec.Struct):
-    """The body of ``PUT /users/qualification``; the user is named by id."""
-
+class _Qualification(msgspec.Struct):
     id: int
     qualified: bool
 
 
-USER_PAGE = msgspec.json.Decoder(UserPageWire)
-USER = msgspec.json.Decoder(UserAnswerWire)
-CAMPAIGN_PAGE = msgspec.json.Decoder(CampaignPageWire)
-CAMPAIGN = msgspec.json.Decoder(CampaignAnswerWire)
-ERROR = msgspec.json.Decoder(ErrorWire)
+_ENCODER = msgspec.json.Encoder()
+_TYPES = frozenset(PersonType)
+
+USER = msgspec.json.Decoder(One[UserDocument])
+USERS = msgspec.json.Decoder(Page[UserDocument])
+CAMPAIGN = msgspec.json.Decoder(One[CampaignDocument])
+CAMPAIGNS = msgspec.json.Decoder(Page[CampaignDocument])
+
+
+def user_page(document: Page[UserDocument], number: int, per_page: int) -> UserPage:
+    """The page that was asked for by ``number``; what its ``meta`` leaves out is derived.
+
+    Without meta ``last_page`` and ``total`` are the least that they can be.
+    """
+    people = [document_.record() for document_ in document.data or ()]
+    has_next = document.has_next(number, per_page)
+    meta = document.meta if isinstance(document.meta, PageMeta) else PageMeta()
+    page = meta.current_page or number
+    return UserPage(
+        people=tuple(person for person in people if person is not None),
+        page=page,
+        last_page=meta.last_page or (page + 1 if has_next else page),
+        total=(page - 1) * per_page + len(people) if meta.total is None else meta.total,
+        has_next=has_next,
+    )
+
+
+def qualification_request(user: UserId, *, qualified: bool) -> bytes:
+    """The body of ``PUT /users/qualification``."""
+    return _ENCODER.encode(_Qualification(user, qualified))
 
 
 def _day(text: str | None) -> date | None:
-    """A date as it stands; of a date with a time only the day."""
+    """A day; of a time of day that follows it nothing is kept."""
     return date.fromisoformat(text[:10]) if text else None
 
 
-def person(wire: UserWire) -> Person:
-    return Person(
-        id=UserId(int(wire.id)),
-        campaign_id=RfCampaignId(int(wire.campaign_id)),
-        type=PersonType(wire.type),
-        code=wire.code,
-        first_name=wire.first_name or "",
-        email=wire.email or "",
-        url=wire.url or "",
-        source=wire.source or "",
-        referrer_id=None if wire.referrer_id is None else UserId(int(wire.referrer_id)),
-        signed_up_at=_day(wire.signed_up_at),
-        qualified_at=_day(wire.qualified_at),
-        unsubscribed_at=_day(wire.unsubscribed_at),
-        promotion_code=(wire.promotion.code or "") if wire.promotion else "",
-        meta={
-            item.field: item.value if isinstance(item.value, str) else str(item.value)
-            for item in wire.meta or ()
-            if item.value is not None
-        },
-    )
+def _meta(fields: list[MetaField] | None) -> Mapping[str, str]:
+    return {entry.field: _text(entry.value) for entry in fields or () if entry.value is not None}
 
 
-def campaign(wire: CampaignWire) -> Campaign:
-    fields = wire.fields or FieldsWire()
-    return Campaign(
-        id=RfCampaignId(int(wire.id)),
-        code=wire.code,
-        name=wire.name,
-        url=wire.url,
-        status=wire.status,
-        ends_at=wire.ends_at or "",
-        referrer_fields=_fields(fields.person_referring),
-        lead_fields=_fields(fields.person_invited),
-    )
-
-
-def _fields(wires: list[FieldWire] | None) -> tuple[CampaignField, ...]:
-    return tuple(
-        CampaignField(wire.label, wire.type or "input", bool(wire.required))
-        for wire in wires or ()
-        if wire.label
-    )
+def _text(value: str | float | bool) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

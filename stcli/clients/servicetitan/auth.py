@@ -1,52 +1,47 @@
 """Access tokens: fetched once, shared by the processes of a host, renewed before they expire.
 
-ServiceTitan throttles token requests and its tokens live 900 s, so a token is kept in a file (mode
-600, named by a hash that covers the secret) and one process at a time fetches a new one; the others
-wait for its result. Parallel calls of one process share one fetch.
+ServiceTitan throttles token requests and a token lives 900 s. Parallel calls of one process share one
+fetch; of several processes one fetches and the others read its result.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import os
-import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
-from stcli.clients.answers import decoded, raise_for_passing
-from stcli.clients.retry import Again, RetryPolicy
-from stcli.clients.transport import Answer, Transport
+from stcli.clients.answers import (
+    decoded,
+    error_document,
+    explained,
+    raise_if_passing,
+    text_of,
+    unexpected_page,
+)
+from stcli.clients.retry import Again, RetryPolicy, at_once
+from stcli.clients.servicetitan.token_cache import Token, TokenCache
+from stcli.clients.transport import Answer, NotSent, Transport
 from stcli.domain.secret import Secret
-from stcli.errors import CredentialsRefused, Unavailable
-from stcli.paths import private_folder, write_private
+from stcli.errors import CredentialsRefused, NoAnswer, Unavailable, UnexpectedAnswer
 
-RENEW_BEFORE_SECONDS = 60.0
 SYSTEM = "ServiceTitan"
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    text: Secret
-    expires_at: float
+RENEW_BEFORE_SECONDS = 60.0
+LONGEST_LIFE_SECONDS = 86_400.0
+"""A cached token said to live longer was written under a clock that was set back since."""
 
 
 class _TokenAnswer(msgspec.Struct):
     access_token: str
-    expires_in: float
+    expires_in: float = 900.0
 
 
-_DECODER = msgspec.json.Decoder(_TokenAnswer)
+_TOKEN = msgspec.json.Decoder(_TokenAnswer, strict=False)
 
 
 class TokenSource:
-    """The access token of one grant. ``folder`` None: nothing is cached or read from a cache."""
+    """The access token of one grant. ``cache`` None: none is read or left on the disk."""
 
     def __init__(
         self,
@@ -55,147 +50,109 @@ class TokenSource:
         auth_url: str,
         client_id: str,
         client_secret: Secret,
-        folder: Path | None,
+        cache: TokenCache | None,
         retry: RetryPolicy,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._transport = transport
+        self._url = f"{auth_url.rstrip('/')}/connect/token"
         self._client_id = client_id
         self._secret = client_secret
+        self._cache = cache
         self._retry = retry
         self._clock = clock
-        self._file = (
-            None if folder is None else folder / token_file_name(auth_url, client_id, client_secret)
-        )
-        self._token: _Token | None = None
+        self._token: Token | None = None
         self._turn = asyncio.Lock()
 
     async def get(self, refused: Secret | None = None) -> Secret:
-        """A token that is good for a while; another one than ``refused``."""
+        """A token that is good for a while, and another one than ``refused``."""
+        token = self._token
+        if token is not None and self._is_good(token, refused):
+            return token.text
         async with self._turn:
             token = self._token
             if token is None or not self._is_good(token, refused):
-                token = await self._shared(refused)
-                self._token = token
+                token = self._token = await self._shared(refused)
             return token.text
 
-    async def fetch(self) -> Secret:
+    async def fetch(self) -> None:
         """A new token, whatever is cached."""
         async with self._turn:
-            self._token = await self._fetch()
-            self._write(self._token)
-            return self._token.text
+            self._token = None
+            token = self._token = await self._fetch()
+            if self._cache is not None:
+                await asyncio.to_thread(self._cache.write, token)
 
-    def _is_good(self, token: _Token, refused: Secret | None) -> bool:
+    def forget(self) -> None:
+        """Forget the token, here and on the disk."""
+        self._token = None
+        if self._cache is not None:
+            self._cache.forget()
+
+    def _is_good(self, token: Token, refused: Secret | None) -> bool:
         left = token.expires_at - self._clock()
-        return RENEW_BEFORE_SECONDS < left < 86_400 and token.text != refused
+        return token.margin_seconds <= left < LONGEST_LIFE_SECONDS and token.text != refused
 
-    async def _shared(self, refused: Secret | None) -> _Token:
-        if self._file is None:
+    async def _shared(self, refused: Secret | None) -> Token:
+        if self._cache is None:
             return await self._fetch()
-        cached = self._read()
+        cached = self._cache.read()
         if cached is not None and self._is_good(cached, refused):
             return cached
-        lock = _FileLock(self._file.with_suffix(".lock"))
-        await lock.acquire()
-        try:
+        async with self._cache.locked():
             # Another process may have fetched one while this one waited for the lock.
-            cached = self._read()
+            cached = self._cache.read()
             if cached is not None and self._is_good(cached, refused):
                 return cached
             token = await self._fetch()
-            self._write(token)
+            await asyncio.to_thread(self._cache.write, token)
             return token
-        finally:
-            lock.release()
 
-    async def _fetch(self) -> _Token:
-        async def attempt() -> Answer:
-            try:
-                answer = await self._transport.send(
-                    "POST",
-                    "/connect/token",
-                    form={
-                        "grant_type": "client_credentials",
-                        "client_id": self._client_id,
-                        "client_secret": self._secret.reveal(),
-                    },
-                )
-            except Unavailable as error:
-                raise Again(error) from error
-            raise_for_passing(answer, SYSTEM, is_write=False)
-            return answer
-
+    async def _fetch(self) -> Token:
         asked_at = self._clock()
-        answer = await self._retry.run(attempt)
-        if answer.status in (400, 401, 403):
-            raise CredentialsRefused(
-                "ServiceTitan refused the client id or the client secret "
-                "(or they belong to the other environment)",
-                "Run stcli finalize again with the values of the Application Details page.",
-                status=answer.status,
+        answer = await self._retry.run(at_once, self._attempt)
+        if answer.status >= 400:
+            raise _refusal(answer)
+        document = decoded(answer, _TOKEN, SYSTEM, is_write=False)
+        text, life = document.access_token, document.expires_in
+        if not (text and text.isascii() and text.isprintable() and " " not in text and life > 0):
+            raise UnexpectedAnswer(
+                "ServiceTitan's access token is none", "Run again later.", status=answer.status
             )
-        document = decoded(answer, _DECODER, SYSTEM, is_write=False)
-        return _Token(Secret(document.access_token), asked_at + document.expires_in)
+        # A token that lives shortly is used for half its life, else each call would fetch one.
+        return Token(Secret(text), asked_at + life, min(RENEW_BEFORE_SECONDS, life / 2))
 
-    def _read(self) -> _Token | None:
-        """The cached token; a damaged or foreign file counts as none."""
-        if self._file is None:
-            return None
+    async def _attempt(self, _: None) -> Answer:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._client_id,
+            "client_secret": self._secret.reveal(),
+        }
         try:
-            document = json.loads(self._file.read_text(encoding="utf-8"))
-            return _Token(Secret(str(document["access_token"])), float(document["expires_at"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _write(self, token: _Token) -> None:
-        if self._file is not None:
-            write_private(
-                self._file,
-                json.dumps({"access_token": token.text.reveal(), "expires_at": token.expires_at}),
-            )
+            answer = await self._transport.send("POST", self._url, form=form)
+        except NotSent as error:
+            raise Again(error) from error
+        except NoAnswer as error:
+            # Asking twice for a token does no harm.
+            raise Again(Unavailable(error.message, error.hint)) from error
+        raise_if_passing(answer, SYSTEM, self._clock(), is_repeatable=True, is_write=False)
+        return answer
 
 
-def token_file_name(auth_url: str, client_id: str, secret: Secret) -> str:
-    """Says nothing of the secret, and differs when any part does."""
-    text = "\n".join((auth_url.rstrip("/"), client_id, secret.reveal()))
-    return hashlib.sha256(text.encode()).hexdigest()[:40] + ".json"
-
-
-def forget_token(folder: Path, auth_url: str, client_id: str, secret: Secret) -> None:
-    """Delete the cached token of a grant."""
-    file = folder / token_file_name(auth_url, client_id, secret)
-    file.unlink(missing_ok=True)
-    file.with_suffix(".lock").unlink(missing_ok=True)
-
-
-class _FileLock:
-    """An exclusive lock that the operating system drops when the process dies."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._descriptor = -1
-
-    async def acquire(self) -> None:
-        private_folder(self._file.parent)
-        self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
-        while True:
-            with suppress(OSError):
-                _lock(self._descriptor)
-                return
-            await asyncio.sleep(0.05)
-
-    def release(self) -> None:
-        os.close(self._descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    """Lock an open file without waiting; ``OSError`` where another process holds it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _refusal(answer: Answer) -> CredentialsRefused | UnexpectedAnswer:
+    if answer.is_html:
+        return unexpected_page(answer, SYSTEM)
+    if answer.status not in (400, 401, 403):
+        return UnexpectedAnswer(
+            f"ServiceTitan's token address answered with HTTP {answer.status}",
+            "Check STCLI_ST_AUTH_URL.",
+            status=answer.status,
+        )
+    reason = explained(text_of(error_document(answer), "error"), (), "", f"HTTP {answer.status}")
+    return CredentialsRefused(
+        f"ServiceTitan refused the client id or the client secret ({reason}), or they belong to "
+        "the other environment",
+        "Copy both again from the Application Details page and run stcli finalize; check that the "
+        "campaign's environment is the one they were made in.",
+        status=answer.status,
+    )

@@ -1,47 +1,91 @@
-"""ServiceTitan's API v2 for one tenant; satisfies ``CrmGateway``."""
+"""ServiceTitan API v2 for one tenant: lists, export feeds, bookings and jobs.
+
+Every request waits for its turn at the shared limiter (60 a second for one app key on one tenant, in
+both environments, says the vendor), carries a token of the tenant's grant, and is tried again only
+where that can do no harm: a booking's POST is repeated after 429, maintenance and a connection that
+never came about, and after nothing else.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
 import msgspec
 
-from stcli.clients.answers import decoded, raise_for_passing, rejection
-from stcli.clients.ratelimit import RateLimiter
+from stcli.clients.answers import (
+    as_read_failure,
+    decoded,
+    error_document,
+    explained,
+    field_messages,
+    raise_if_passing,
+    text_of,
+    trace_id,
+    unexpected_page,
+)
+from stcli.clients.pagination import all_pages, next_position
+from stcli.clients.ratelimit import Limiter
 from stcli.clients.retry import Again, RetryPolicy
 from stcli.clients.servicetitan import wire
-from stcli.clients.servicetitan.auth import TokenSource
-from stcli.clients.transport import Answer, NotSent, Transport
+from stcli.clients.servicetitan.auth import SYSTEM, TokenSource
+from stcli.clients.servicetitan.token_cache import TokenCache
+from stcli.clients.transport import Answer, NotSent, Transport, checked_url, header_value
 from stcli.domain.ids import BookingId, JobId, ProviderId
 from stcli.domain.records import Booking, BookingDraft, FeedPage, Job, JobEvent, NamedOption
 from stcli.domain.secret import Secret
 from stcli.errors import (
     ApiError,
-    ConfigurationError,
     CredentialsRefused,
     NoAnswer,
+    NotConnected,
     RecordNotFound,
+    RecordRejected,
     UnexpectedAnswer,
 )
 
-SYSTEM = "ServiceTitan"
-IDS_AT_ONCE = 50
-"""The most ids that a list takes (CRM v2 and JPM v2, parameter ids)."""
-LIST_PAGE = 500
-MOST_PAGES = 1000
-
-Shape = TypeVar("Shape")
+Document = TypeVar("Document")
 Record = TypeVar("Record")
-Wire = TypeVar("Wire")
+Shape = TypeVar("Shape")
+Item = TypeVar("Item")
+Identified = TypeVar("Identified", Booking, Job)
+
+PAGE_SIZE = 500
+IDS_AT_ONCE = 50
+"""``ids`` filters take 50 at most (CRM v2 and JPM v2, "Perform lookup by multiple IDs")."""
+LOOKUPS_AT_ONCE = 8
+MOST_FILTERED_PAGES = 20
+"""A filtered list longer than this shows that the server ignores the filter."""
+
+_BOOKINGS = "/crm/v2/tenant/{tenant}/bookings"
+_BOOKING = "/crm/v2/tenant/{tenant}/bookings/{id}"
+_PROVIDER_BOOKINGS = "/crm/v2/tenant/{tenant}/booking-provider/{booking_provider}/bookings"
+_PROVIDER_TAGS = "/crm/v2/tenant/{tenant}/booking-provider-tags"
+_BOOKINGS_FEED = "/crm/v2/tenant/{tenant}/export/bookings"
+_JOBS = "/jpm/v2/tenant/{tenant}/jobs"
+_JOB_HISTORY = "/jpm/v2/tenant/{tenant}/jobs/{id}/history"
+_JOB_TYPES = "/jpm/v2/tenant/{tenant}/job-types"
+_JOBS_FEED = "/jpm/v2/tenant/{tenant}/export/jobs"
+_HISTORY_FEED = "/jpm/v2/tenant/{tenant}/export/job-history"
+_BUSINESS_UNITS = "/settings/v2/tenant/{tenant}/business-units"
+_TAG_TYPES = "/settings/v2/tenant/{tenant}/tag-types"
+_CAMPAIGNS = "/marketing/v2/tenant/{tenant}/campaigns"
 
 
 class ServiceTitanClient:
-    """An async context manager; open for the length of one pass or command."""
+    """Satisfies ``CrmGateway``. Open it with ``async with``; parallel calls are welcome.
+
+    ``tokens_folder`` None: no token is read from or left in a cache. ``provider_id`` is needed for
+    ``create_booking`` only. ``clock`` is the wall clock in seconds; waits go through ``retry`` and
+    ``limiter``.
+    """
 
     def __init__(
         self,
@@ -53,33 +97,37 @@ class ServiceTitanClient:
         client_id: str,
         client_secret: Secret,
         app_key: Secret,
-        limits_file: Path,
-        rate_per_second: float,
+        limiter: Limiter,
         tokens_folder: Path | None,
         timeout_seconds: float,
+        rate_per_second: float,
         retry: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._tenant = tenant_id
-        self._provider = provider_id
-        self._app_key = app_key
+        self._api_url = checked_url(api_url, SYSTEM)
+        self._tenant_id = tenant_id
+        self._provider_id = provider_id
+        self._app_key_header = header_value(app_key, "ST app key")
+        self._limiter = limiter
+        self._limiter_key = limiter_key(self._api_url, tenant_id, app_key)
+        self._rate_per_second = rate_per_second
         self._retry = retry or RetryPolicy()
-        self._api = Transport(SYSTEM, api_url, timeout_seconds)
-        self._auth = Transport(SYSTEM, auth_url, timeout_seconds)
-        self._limiter = RateLimiter(
-            limits_file, _limit_key(api_url, app_key, tenant_id), rate_per_second
-        )
+        self._clock = clock
+        self._transport = Transport(SYSTEM, api_url, auth_url, timeout_seconds=timeout_seconds)
         self._tokens = TokenSource(
-            self._auth,
+            self._transport,
             auth_url=auth_url,
             client_id=client_id,
             client_secret=client_secret,
-            folder=tokens_folder,
+            cache=None
+            if tokens_folder is None
+            else TokenCache(tokens_folder, auth_url, client_id, client_secret),
             retry=self._retry,
+            clock=clock,
         )
 
     async def __aenter__(self) -> Self:
-        await self._api.__aenter__()
-        await self._auth.__aenter__()
+        await self._transport.__aenter__()
         return self
 
     async def __aexit__(
@@ -88,289 +136,302 @@ class ServiceTitanClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._api.__aexit__(kind, error, trace)
-        await self._auth.__aexit__(kind, error, trace)
+        await self._transport.__aexit__(kind, error, trace)
 
     @property
     def requests(self) -> int:
-        return self._api.requests + self._auth.requests
+        return self._transport.requests
 
     async def fresh_token(self) -> None:
         await self._tokens.fetch()
 
+    def forget_token(self) -> None:
+        """Forget the access token, on the disk too."""
+        self._tokens.forget()
+
+    # Bookings (ServiceTitan CRM v2)
+
     async def first_booking(self) -> Booking | None:
-        return await self._first(f"/crm/v2/tenant/{self._tenant}/bookings")
+        return await self._first(_BOOKINGS)
 
     async def first_booking_of_provider(self, provider: ProviderId) -> Booking | None:
-        return await self._first(
-            f"/crm/v2/tenant/{self._tenant}/booking-provider/{provider}/bookings"
-        )
-
-    async def _first(self, path: str) -> Booking | None:
-        page = await self._get(path, wire.BOOKINGS, {"page": 1, "pageSize": 1})
-        return wire.booking(page.data[0]) if page.data else None
+        return await self._first(_PROVIDER_BOOKINGS, {"booking_provider": provider})
 
     async def booking_provider_tags(self) -> Sequence[NamedOption]:
-        return await self._list(
-            f"/crm/v2/tenant/{self._tenant}/booking-provider-tags", wire.TAGS, wire.tag
+        return await self._all(
+            _PROVIDER_TAGS, wire.PROVIDER_TAGS, wire.ProviderTagDocument.record, "provider tags"
         )
 
     async def find_bookings(self, external_id: str) -> Sequence[Booking]:
-        found = await self._list(
-            f"/crm/v2/tenant/{self._tenant}/bookings",
+        found = await self._all(
+            _BOOKINGS,
             wire.BOOKINGS,
-            wire.booking,
+            wire.BookingDocument.record,
+            "bookings with one externalId",
             {"externalId": external_id},
+            most_pages=MOST_FILTERED_PAGES,
         )
-        matching = [booking for booking in found if booking.external_id == external_id]
-        wanted = external_id.casefold()
-        if not matching and any(booking.external_id.casefold() != wanted for booking in found):
-            # The server ignores filters that it does not know: then nothing follows from a list
-            # that may hold the booking on a later page.
-            raise UnexpectedAnswer(
-                f"{SYSTEM} ignored the filter for external ids, so it cannot be told whether a "
-                "booking exists",
-                "Nothing was booked again; tell its support.",
-            )
-        return matching
+        return _unique(booking for booking in found if booking.external_id == external_id)
 
     async def booking(self, booking_id: BookingId) -> Booking:
-        found = await self._get(
-            f"/crm/v2/tenant/{self._tenant}/bookings/{booking_id}", wire.BOOKING, what="booking"
-        )
-        return wire.booking(found)
+        document = await self._get(_BOOKING, wire.BOOKING, path={"id": booking_id})
+        return document.record()
 
     async def create_booking(self, draft: BookingDraft) -> Booking:
-        if self._provider is None:
-            raise ConfigurationError(
-                "servicetitan.booking_provider is missing", "Run: stcli finalize"
+        if self._provider_id is None:
+            raise NotConnected(
+                "no booking provider is known, so no booking can be made", "Run stcli finalize."
             )
-        answer = await self._send(
+        answer = await self._accepted(
             "POST",
-            f"/crm/v2/tenant/{self._tenant}/booking-provider/{self._provider}/bookings",
-            json=msgspec.json.encode(wire.booking_request(draft)),
+            _PROVIDER_BOOKINGS,
+            body=wire.booking_request(draft),
+            path={"booking_provider": self._provider_id},
         )
-        try:
-            made = wire.booking(decoded(answer, wire.BOOKING, SYSTEM, is_write=True))
-        except (ValueError, UnexpectedAnswer) as error:
-            raise NoAnswer(
-                f"{SYSTEM} answered a write with something its documents do not promise",
-                "Run again later.",
-            ) from error
-        return made
+        return decoded(answer, wire.BOOKING, SYSTEM, is_write=True).record()
 
     async def bookings_feed(self, position: str) -> FeedPage[Booking]:
-        page = await self._feed("crm", "bookings", position, wire.BOOKINGS_FEED)
-        return _feed_page(page, [wire.booking(item) for item in page.data])
+        return await self._feed(
+            _BOOKINGS_FEED, wire.BOOKINGS_FEED, _one(wire.BookingDocument.record), position
+        )
+
+    # Jobs (ServiceTitan JPM v2)
 
     async def jobs_feed(self, position: str) -> FeedPage[Job]:
-        page = await self._feed("jpm", "jobs", position, wire.JOBS_FEED)
-        return _feed_page(page, [wire.job(item) for item in page.data])
+        return await self._feed(_JOBS_FEED, wire.JOBS_FEED, _one(wire.JobDocument.record), position)
 
     async def job_history_feed(self, position: str) -> FeedPage[JobEvent]:
-        page = await self._feed("jpm", "job-history", position, wire.HISTORY_FEED)
-        events = [wire.event(item.job_id, entry) for item in page.data for entry in item.history]
-        return _feed_page(page, events)
-
-    async def _feed(
-        self, module: str, name: str, position: str, decoder: msgspec.json.Decoder[Shape]
-    ) -> Shape:
-        # The newest changes sooner, at the price of repeats, which the state takes no harm from.
-        query: dict[str, str | int] = {"includeRecentChanges": "true"}
-        if position:
-            query["from"] = position
-        return await self._get(f"/{module}/v2/tenant/{self._tenant}/export/{name}", decoder, query)
+        return await self._feed(
+            _HISTORY_FEED, wire.HISTORY_FEED, wire.JobHistoryDocument.records, position
+        )
 
     async def jobs(self, ids: Sequence[JobId]) -> Sequence[Job]:
-        found: list[Job] = []
-        for start in range(0, len(ids), IDS_AT_ONCE):
-            part = ids[start : start + IDS_AT_ONCE]
-            found += await self._list(
-                f"/jpm/v2/tenant/{self._tenant}/jobs",
-                wire.JOBS,
-                wire.job,
-                {"ids": ",".join(str(number) for number in part)},
-            )
-        wanted = set(ids)
-        return [job for job in found if job.id in wanted]
+        wanted = list(dict.fromkeys(ids))
+        chunks = [wanted[at : at + IDS_AT_ONCE] for at in range(0, len(wanted), IDS_AT_ONCE)]
+        return list(chain.from_iterable(await _together(self._jobs_of, chunks)))
+
+    async def _jobs_of(self, ids: Sequence[JobId]) -> Sequence[Job]:
+        found = await self._all(
+            _JOBS,
+            wire.JOBS,
+            wire.JobDocument.record,
+            "jobs with given ids",
+            {"ids": ",".join(str(job_id) for job_id in ids)},
+            most_pages=MOST_FILTERED_PAGES,
+        )
+        return _unique(job for job in found if job.id in ids)
 
     async def jobs_of_booking(self, booking_id: BookingId) -> Sequence[Job]:
-        found = await self._list(
-            f"/jpm/v2/tenant/{self._tenant}/jobs", wire.JOBS, wire.job, {"bookingId": booking_id}
+        found = await self._all(
+            _JOBS,
+            wire.JOBS,
+            wire.JobDocument.record,
+            "jobs of one booking",
+            {"bookingId": str(booking_id)},
+            most_pages=MOST_FILTERED_PAGES,
         )
-        return [job for job in found if job.booking_id == booking_id]
+        return _unique(job for job in found if job.booking_id == booking_id)
 
     async def job_history(self, job_id: JobId) -> Sequence[JobEvent]:
-        found = await self._get(
-            f"/jpm/v2/tenant/{self._tenant}/jobs/{job_id}/history", wire.HISTORY, what="job"
-        )
-        return [wire.event(job_id, entry) for entry in found.history or ()]
+        document = await self._get(_JOB_HISTORY, wire.HISTORY, path={"id": job_id})
+        return document.records(job_id)
+
+    # What a tenant defines; lists give the active ones (Marketing, Settings and JPM v2, "active")
 
     async def campaigns(self) -> Sequence[NamedOption]:
-        return await self._named("marketing", "campaigns")
+        return await self._options(_CAMPAIGNS, "campaigns")
 
     async def business_units(self) -> Sequence[NamedOption]:
-        return await self._named("settings", "business-units")
+        return await self._options(_BUSINESS_UNITS, "business units")
 
     async def job_types(self) -> Sequence[NamedOption]:
-        return await self._named("jpm", "job-types")
+        return await self._options(_JOB_TYPES, "job types")
 
     async def tag_types(self) -> Sequence[NamedOption]:
-        return await self._named("settings", "tag-types")
+        return await self._options(_TAG_TYPES, "tag types")
 
-    async def _named(self, module: str, name: str) -> Sequence[NamedOption]:
-        return await self._list(
-            f"/{module}/v2/tenant/{self._tenant}/{name}", wire.NAMED, wire.named
-        )
+    # How a request is made
 
-    async def _list(
+    async def _options(self, endpoint: str, what: str) -> Sequence[NamedOption]:
+        return await self._all(endpoint, wire.OPTIONS, wire.OptionDocument.record, what)
+
+    async def _first(self, endpoint: str, path: Mapping[str, int] | None = None) -> Booking | None:
+        page = await self._get(endpoint, wire.BOOKINGS, {"page": "1", "pageSize": "1"}, path)
+        return page.data[0].record() if page.data else None
+
+    async def _all(
         self,
-        path: str,
-        decoder: msgspec.json.Decoder[wire.Page[Wire]],
-        convert: Callable[[Wire], Record],
-        query: dict[str, str | int] | None = None,
+        endpoint: str,
+        decoder: msgspec.json.Decoder[wire.Page[Document]],
+        convert: Callable[[Document], Record],
+        what: str,
+        filters: Mapping[str, str] | None = None,
+        *,
+        most_pages: int = 1000,
     ) -> list[Record]:
-        """All pages of a list."""
-        found: list[Record] = []
-        for page_number in range(1, MOST_PAGES + 1):
-            page = await self._get(
-                path, decoder, {**(query or {}), "page": page_number, "pageSize": LIST_PAGE}
-            )
-            found += [convert(item) for item in page.data]
-            if not page.has_more or not page.data:
-                return found
-            if query:
-                # A filtered list of more than a page: either the filter was ignored, or the answer
-                # is of no use all the same. The callers check every record they get.
-                return found
-        raise UnexpectedAnswer(
-            f"{SYSTEM}'s list {_template(path)} does not end", "Try again later."
+        async def fetch(number: int) -> tuple[Sequence[Record], bool]:
+            query = {**(filters or {}), "page": str(number), "pageSize": str(PAGE_SIZE)}
+            page = await self._get(endpoint, decoder, query)
+            return [convert(document) for document in page.data or ()], bool(page.has_more)
+
+        return await all_pages(fetch, f"{SYSTEM}'s list of {what}", most_pages=most_pages)
+
+    async def _feed(
+        self,
+        endpoint: str,
+        decoder: msgspec.json.Decoder[wire.Feed[Document]],
+        convert: Callable[[Document], Sequence[Record]],
+        position: str,
+    ) -> FeedPage[Record]:
+        query = {"includeRecentChanges": "true"}
+        if position:
+            query["from"] = position
+        feed = await self._get(endpoint, decoder, query)
+        records = chain.from_iterable(convert(document) for document in feed.data or ())
+        token = next_position(
+            position, feed.continue_from, feed.has_more, f"{SYSTEM}'s feed {endpoint}"
         )
+        return FeedPage(tuple(records), token, feed.has_more)
 
     async def _get(
         self,
-        path: str,
+        endpoint: str,
         decoder: msgspec.json.Decoder[Shape],
-        query: dict[str, str | int] | None = None,
-        what: str = "record",
+        query: Mapping[str, str] | None = None,
+        path: Mapping[str, int] | None = None,
     ) -> Shape:
-        answer = await self._send("GET", path, query=query, what=what)
+        answer = await self._accepted("GET", endpoint, query=query, path=path)
         return decoded(answer, decoder, SYSTEM, is_write=False)
 
-    async def _send(
+    async def _accepted(
         self,
         method: str,
-        path: str,
+        endpoint: str,
         *,
-        query: dict[str, str | int] | None = None,
-        json: bytes | None = None,
-        what: str = "record",
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        path: Mapping[str, int] | None = None,
     ) -> Answer:
-        """One request with token, app key, rate limit and retries; any answer but a success is
-        raised as one of our errors."""
-        is_write = method == "POST"
+        """The answer of a success; every refusal is raised. One 401 is answered with a new token."""
+        url = self._api_url + endpoint.format(tenant=self._tenant_id, **(path or {}))
+        is_read = method == "GET"
+        refused: Secret | None = None
 
-        async def attempt() -> Answer:
-            return await self._attempt(method, path, query, json, is_write=is_write)
+        async def ready() -> Secret:
+            # The token before the turn: a slot must not wait for a token request, or those behind
+            # it would leave together when the token comes.
+            token = await self._tokens.get(refused)
+            await self._limiter.acquire(self._limiter_key, self._rate_per_second)
+            return token
 
-        answer = await self._retry.run(attempt)
-        if 200 <= answer.status < 300:
+        async def attempt(token: Secret) -> tuple[Secret, Answer]:
+            headers = {
+                "Authorization": f"Bearer {token.reveal()}",
+                "ST-App-Key": self._app_key_header,
+            }
+            try:
+                answer = await self._transport.send(
+                    method, url, query=query, headers=headers, json=body
+                )
+            except NotSent as error:
+                raise Again(error) from error
+            except NoAnswer as error:
+                if not is_read:
+                    raise
+                raise Again(as_read_failure(error)) from error
+            await self._check(answer, is_read=is_read)
+            return token, answer
+
+        while True:
+            token, answer = await self._retry.run(ready, attempt)
+            if answer.status == 401 and refused is None:
+                refused = token
+                continue
+            if answer.status >= 300:
+                raise self._refusal(answer, endpoint)
             return answer
-        raise _refusal(answer, method, path, what)
 
-    async def _attempt(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str | int] | None,
-        json: bytes | None,
-        *,
-        is_write: bool,
-    ) -> Answer:
-        token = await self._tokens.get()
-        answer = await self._once(method, path, query, json, token, is_write=is_write)
-        if answer.status == 401:
-            # A token may be revoked or expire early: exactly one fresh one is tried.
-            token = await self._tokens.get(refused=token)
-            answer = await self._once(method, path, query, json, token, is_write=is_write)
-        raise_for_passing(answer, SYSTEM, is_write=is_write)
-        return answer
-
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str | int] | None,
-        json: bytes | None,
-        token: Secret,
-        *,
-        is_write: bool,
-    ) -> Answer:
-        await self._limiter.acquire()
+    async def _check(self, answer: Answer, *, is_read: bool) -> None:
         try:
-            return await self._api.send(
-                method,
-                path,
-                query=query,
-                json=json,
-                headers={
-                    "Authorization": f"Bearer {token.reveal()}",
-                    "ST-App-Key": self._app_key.reveal(),
-                },
+            raise_if_passing(
+                answer, SYSTEM, self._clock(), is_repeatable=is_read, is_write=not is_read
             )
-        except NotSent as error:
-            raise Again(error) from error
-        except NoAnswer as error:
-            if is_write:
-                raise
-            raise Again(error) from error
+        except Again as again:
+            wait = again.wait_seconds
+            if answer.status == 429 and wait and wait <= self._retry.total_seconds:
+                await self._limiter.pause(self._limiter_key, wait)
+            raise
+
+    def _refusal(self, answer: Answer, endpoint: str) -> ApiError:
+        status = answer.status
+        document = error_document(answer)
+        trace = trace_id(document)
+        fields = list(field_messages(document.get("errors")))
+        said = explained(text_of(document, "title"), fields, trace, f"HTTP {status}")
+        if status == 401:
+            return CredentialsRefused(
+                f"ServiceTitan refused the app key or the access token: {said}",
+                "Check the app key (stcli auth login); it must be that of the app which the tenant "
+                "connected. Then run stcli finalize.",
+                status=status,
+                trace_id=trace,
+            )
+        if answer.is_html:
+            return unexpected_page(answer, SYSTEM)
+        if status == 403:
+            return CredentialsRefused(
+                f"ServiceTitan does not let this app use {endpoint}: {said}",
+                "The tenant has not granted the app, or the grant lacks this scope: check the app "
+                "under API Application Access.",
+                status=status,
+                trace_id=trace,
+            )
+        if status in (404, 410):
+            return RecordNotFound(
+                f"ServiceTitan has nothing at {endpoint} for this id: {said}",
+                status=status,
+                trace_id=trace,
+            )
+        if status in (400, 409, 413, 414, 422):
+            return RecordRejected(f"ServiceTitan refused it: {said}", status=status, trace_id=trace)
+        return UnexpectedAnswer(
+            f"ServiceTitan answered {endpoint} with HTTP {status}: {said}",
+            "Check the address; a newer stcli may be needed.",
+            status=status,
+            trace_id=trace,
+        )
 
 
-def _feed_page(page: wire.Export[Wire], records: Sequence[Record]) -> FeedPage[Record]:
-    return FeedPage(tuple(records), page.continue_from, page.has_more)
+def limiter_key(api_url: str, tenant_id: int, app_key: Secret) -> str:
+    """What the vendor counts by: one app key on one tenant, at one host. Tells nothing of the key."""
+    host = urlsplit(api_url).netloc.lower()
+    text = "\n".join(("stcli limit", host, str(tenant_id), app_key.reveal()))
+    return f"servicetitan:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def _limit_key(api_url: str, app_key: Secret, tenant: int) -> str:
-    """The limit holds for one app key on one tenant (of one installation)."""
-    text = "\n".join((api_url.rstrip("/"), app_key.reveal(), str(tenant)))
-    return "servicetitan " + hashlib.sha256(text.encode()).hexdigest()[:24]
+def _one(convert: Callable[[Document], Record]) -> Callable[[Document], Sequence[Record]]:
+    return lambda document: (convert(document),)
 
 
-def _refusal(answer: Answer, method: str, path: str, what: str) -> ApiError:
+def _unique(records: Iterable[Identified]) -> list[Identified]:
+    """Each record once: a list that changes while it is read may show one on two pages."""
+    return list({record.id: record for record in records}.values())
+
+
+async def _together(
+    call: Callable[[Item], Awaitable[Record]], items: Iterable[Item]
+) -> list[Record]:
+    """``call`` of each item, in their order, a few at a time; the first failure ends the rest."""
+    few = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+
+    async def one(item: Item) -> Record:
+        async with few:
+            return await call(item)
+
+    tasks = [asyncio.ensure_future(one(item)) for item in items]
     try:
-        problem = wire.PROBLEM.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        problem = wire.ProblemWire()
-    trace_id = problem.trace_id or ""
-    place = f"{method} {_template(path)}"
-    if answer.status == 401:
-        return CredentialsRefused(
-            f"{SYSTEM} refused the app key or the token",
-            "Check the app key (stcli auth login), then run stcli finalize again.",
-            status=401,
-            trace_id=trace_id,
-        )
-    if answer.status == 403:
-        return CredentialsRefused(
-            f"{SYSTEM} refused access to {place}: the tenant is not granted or a scope is missing",
-            "In ServiceTitan, check the app's access under API Application Access.",
-            status=403,
-            trace_id=trace_id,
-        )
-    fields = [f"{name}: {', '.join(messages)}" for name, messages in (problem.errors or {}).items()]
-    if answer.status in (400, 404, 409, 422):
-        return rejection(SYSTEM, answer.status, problem.title or "", fields, trace_id, what)
-    return UnexpectedAnswer(
-        f"{SYSTEM} answered {place} with HTTP {answer.status}",
-        "Run again later; if it stays so, tell its support.",
-        status=answer.status,
-        trace_id=trace_id,
-    )
-
-
-def _template(path: str) -> str:
-    """The path without numbers, which would say which record it was."""
-    return "/".join("{id}" if part.isdigit() else quote(part) for part in path.split("/"))
-
-
-__all__ = ["RecordNotFound", "ServiceTitanClient"]
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,54 +1,70 @@
-"""ServiceTitan's documents as far as they are used, and the way to and from our records.
+"""ServiceTitan's documents, only the fields that stcli uses, and what they become.
 
-Shapes follow the vendor's OpenAPI documents CRM v2, JPM v2, Settings v2 and Marketing v2. Unknown
-fields are ignored and everything nullable is tolerated.
+Field names from the vendor's documents (CRM, JPM, Settings, Marketing v2). Unknown fields are
+ignored; a field that may be absent or null there, or was seen so, has a default here.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import msgspec
 
 from stcli.domain.ids import BookingId, JobId, ProviderId
-from stcli.domain.records import Booking, BookingDraft, Job, JobEvent, NamedOption
+from stcli.domain.records import Address, Booking, BookingDraft, Job, JobEvent, NamedOption
 
 Item = TypeVar("Item")
 
-_TOO_PRECISE = re.compile(r"(\.\d{6})\d+")
-_ZONE = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
-
 
 class Page(msgspec.Struct, Generic[Item], rename="camel"):
-    data: list[Item]
-    has_more: bool = False
+    """``PaginatedResponse``: ``hasMore`` tells whether another page follows."""
+
+    data: list[Item] | None = None
+    has_more: bool | None = None
 
 
-class Export(msgspec.Struct, Generic[Item], rename="camel"):
-    data: list[Item]
+class Feed(msgspec.Struct, Generic[Item], rename="camel"):
+    """``ExportResponse``: ``continueFrom`` goes into the next request's ``from``."""
+
     has_more: bool
-    continue_from: str
+    data: list[Item] | None = None
+    continue_from: str | None = None
 
 
-class BookingWire(msgspec.Struct, rename="camel"):
+class BookingDocument(msgspec.Struct, rename="camel"):
+    """``Crm.V2.BookingResponse`` and ``ExportBookingResponse``."""
+
     id: int
-    status: str
-    created_on: str
-    modified_on: str
-    booking_provider_id: int = 0
+    created_on: datetime
+    modified_on: datetime | None = None
     external_id: str | None = None
+    booking_provider_id: int | None = None
+    status: str | None = None
     job_id: int | None = None
 
+    def record(self) -> Booking:
+        return Booking(
+            id=BookingId(self.id),
+            external_id=self.external_id or "",
+            provider_id=ProviderId(self.booking_provider_id or 0),
+            status=self.status or "",
+            created_on=instant(self.created_on),
+            modified_on=instant(self.modified_on or self.created_on),
+            job_id=JobId(self.job_id) if self.job_id else None,
+        )
 
-class JobWire(msgspec.Struct, rename="camel"):
+
+class JobDocument(msgspec.Struct, rename="camel"):
+    """``Jpm.V2.JobResponse`` and ``ExportJobsResponse``."""
+
     id: int
-    job_status: str
-    created_on: str
-    modified_on: str
+    created_on: datetime
+    modified_on: datetime | None = None
+    job_status: str | None = None
     booking_id: int | None = None
-    completed_on: str | None = None
+    completed_on: datetime | None = None
     job_type_id: int | None = None
     business_unit_id: int | None = None
     tag_type_ids: list[int] | None = None
@@ -57,68 +73,98 @@ class JobWire(msgspec.Struct, rename="camel"):
     warranty_id: int | None = None
     no_charge: bool | None = None
 
+    def record(self) -> Job:
+        return Job(
+            id=JobId(self.id),
+            status=self.job_status or "",
+            created_on=instant(self.created_on),
+            modified_on=instant(self.modified_on or self.created_on),
+            booking_id=BookingId(self.booking_id) if self.booking_id else None,
+            completed_on=None if self.completed_on is None else instant(self.completed_on),
+            job_type_id=self.job_type_id,
+            business_unit_id=self.business_unit_id,
+            tag_type_ids=tuple(self.tag_type_ids or ()),
+            total=self.total,
+            recall_for_id=self.recall_for_id,
+            warranty_id=self.warranty_id,
+            no_charge=bool(self.no_charge),
+        )
 
-class EventWire(msgspec.Struct, rename="camel"):
+
+class HistoryEntry(msgspec.Struct, rename="camel"):
+    """``Jpm.Jobs.JobHistoryItemModel`` and ``ExportJobHistoryEntry``."""
+
     id: int
-    event_type: str
-    date: str
+    date: datetime
+    event_type: str | None = None
 
 
-class HistoryWire(msgspec.Struct):
-    history: list[EventWire] | None = None
+class HistoryDocument(msgspec.Struct, rename="camel"):
+    """``Jpm.V2.JobHistoryResponse``: the history of the job that was asked for."""
+
+    history: list[HistoryEntry] | None = None
+
+    def records(self, job_id: JobId) -> list[JobEvent]:
+        return _events(job_id, self.history)
 
 
-class ExportedHistoryWire(msgspec.Struct, rename="camel"):
+class JobHistoryDocument(msgspec.Struct, rename="camel"):
+    """``Jpm.V2.ExportJobHistoryResponse``: the entries of one job, grouped."""
+
     job_id: int
-    history: list[EventWire]
+    history: list[HistoryEntry] | None = None
+
+    def records(self) -> list[JobEvent]:
+        return _events(JobId(self.job_id), self.history)
 
 
-class NamedWire(msgspec.Struct):
-    id: int
-    name: str
-    active: bool = True
-
-
-class TagWire(msgspec.Struct, rename="camel"):
-    """A booking provider's tag, which calls its name otherwise than everything else."""
+class OptionDocument(msgspec.Struct, rename="camel"):
+    """A campaign, business unit, job type or tag type."""
 
     id: int
-    tag_name: str = ""
-    active: bool = True
+    name: str | None = None
+    active: bool | None = None
+
+    def record(self) -> NamedOption:
+        return NamedOption(self.id, self.name or "", self.active is not False)
 
 
-class ProblemWire(msgspec.Struct, rename="camel"):
-    """An error body (RFC 7807 with ServiceTitan's additions)."""
+class ProviderTagDocument(msgspec.Struct, rename="camel"):
+    """``Crm.V2.GetBookingProviderTagResponse``."""
 
-    title: str | None = None
-    trace_id: str | None = None
-    errors: dict[str, list[str]] | None = None
+    id: int
+    tag_name: str | None = None
+    active: bool | None = None
+
+    def record(self) -> NamedOption:
+        return NamedOption(self.id, self.tag_name or "", self.active is not False)
 
 
-class ContactWire(msgspec.Struct, omit_defaults=True):
+class _Contact(msgspec.Struct):
     type: str
     value: str
 
 
-class AddressWire(msgspec.Struct, omit_defaults=True):
+class _Address(msgspec.Struct, omit_defaults=True):
     street: str
     city: str
     state: str
     zip: str
     country: str
-    unit: str | None = None
+    unit: str = ""
 
 
-class CreateBookingWire(msgspec.Struct, rename="camel", omit_defaults=True):
-    """CRM v2, CreateBookingRequest; what is not set is not sent."""
+class _CreateBooking(msgspec.Struct, rename="camel", omit_defaults=True):
+    """``Crm.V2.CreateBookingRequest``; unknown properties are refused, and what is not set is not
+    sent."""
 
     source: str
     name: str
     summary: str
     is_first_time_client: bool
     external_id: str
-    contacts: list[ContactWire] | None = None
-    address: AddressWire | None = None
+    contacts: list[_Contact] | None = None
+    address: _Address | None = None
     customer_type: str | None = None
     start: str | None = None
     campaign_id: int | None = None
@@ -128,95 +174,63 @@ class CreateBookingWire(msgspec.Struct, rename="camel", omit_defaults=True):
     is_send_confirmation_email: bool | None = None
 
 
-BOOKING = msgspec.json.Decoder(BookingWire)
-BOOKINGS = msgspec.json.Decoder(Page[BookingWire])
-BOOKINGS_FEED = msgspec.json.Decoder(Export[BookingWire])
-JOBS = msgspec.json.Decoder(Page[JobWire])
-JOBS_FEED = msgspec.json.Decoder(Export[JobWire])
-HISTORY = msgspec.json.Decoder(HistoryWire)
-HISTORY_FEED = msgspec.json.Decoder(Export[ExportedHistoryWire])
-NAMED = msgspec.json.Decoder(Page[NamedWire])
-TAGS = msgspec.json.Decoder(Page[TagWire])
-PROBLEM = msgspec.json.Decoder(ProblemWire)
+_ENCODER = msgspec.json.Encoder()
+
+BOOKING = msgspec.json.Decoder(BookingDocument)
+BOOKINGS = msgspec.json.Decoder(Page[BookingDocument])
+BOOKINGS_FEED = msgspec.json.Decoder(Feed[BookingDocument])
+JOBS = msgspec.json.Decoder(Page[JobDocument])
+JOBS_FEED = msgspec.json.Decoder(Feed[JobDocument])
+HISTORY = msgspec.json.Decoder(HistoryDocument)
+HISTORY_FEED = msgspec.json.Decoder(Feed[JobHistoryDocument])
+OPTIONS = msgspec.json.Decoder(Page[OptionDocument])
+PROVIDER_TAGS = msgspec.json.Decoder(Page[ProviderTagDocument])
 
 
-def instant(text: str) -> datetime:
-    """An instant in UTC. ServiceTitan may send seven digits of a second, and no zone for UTC."""
-    cleaned = _TOO_PRECISE.sub(r"\1", text)
-    if not _ZONE.search(cleaned):
-        cleaned += "Z"
-    return datetime.fromisoformat(cleaned).astimezone(UTC)
+def instant(at: datetime) -> datetime:
+    """``at`` in UTC; ServiceTitan's times are UTC even where they do not say so."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def booking(wire: BookingWire) -> Booking:
-    return Booking(
-        id=BookingId(wire.id),
-        external_id=wire.external_id or "",
-        provider_id=ProviderId(wire.booking_provider_id),
-        status=wire.status,
-        created_on=instant(wire.created_on),
-        modified_on=instant(wire.modified_on),
-        job_id=None if wire.job_id is None else JobId(wire.job_id),
+def booking_request(draft: BookingDraft) -> bytes:
+    """The body of ``POST …/booking-provider/{booking_provider}/bookings``."""
+    return _ENCODER.encode(
+        _CreateBooking(
+            source=draft.source,
+            name=draft.name,
+            summary=draft.summary,
+            is_first_time_client=draft.is_first_time_client,
+            external_id=draft.external_id,
+            contacts=[_Contact(c.type.value, c.value) for c in draft.contacts] or None,
+            address=None if draft.address is None else _address(draft.address),
+            customer_type=draft.customer_type or None,
+            start=None if draft.start is None else _utc_text(draft.start),
+            campaign_id=draft.campaign_id,
+            business_unit_id=draft.business_unit_id,
+            job_type_id=draft.job_type_id,
+            priority=draft.priority or None,
+            is_send_confirmation_email=draft.send_confirmation_email,
+        )
     )
 
 
-def job(wire: JobWire) -> Job:
-    return Job(
-        id=JobId(wire.id),
-        status=wire.job_status,
-        created_on=instant(wire.created_on),
-        modified_on=instant(wire.modified_on),
-        booking_id=None if wire.booking_id is None else BookingId(wire.booking_id),
-        completed_on=None if wire.completed_on is None else instant(wire.completed_on),
-        job_type_id=wire.job_type_id,
-        business_unit_id=wire.business_unit_id,
-        tag_type_ids=tuple(wire.tag_type_ids or ()),
-        total=wire.total,
-        recall_for_id=wire.recall_for_id,
-        warranty_id=wire.warranty_id,
-        no_charge=bool(wire.no_charge),
+def _address(address: Address) -> _Address:
+    return _Address(
+        street=address.street,
+        city=address.city,
+        state=address.state,
+        zip=address.zip,
+        country=address.country,
+        unit=address.unit,
     )
 
 
-def event(job_id: int, wire: EventWire) -> JobEvent:
-    return JobEvent(wire.id, JobId(job_id), wire.event_type, instant(wire.date))
+def _utc_text(at: datetime) -> str:
+    return instant(at).replace(tzinfo=None).isoformat() + "Z"
 
 
-def named(wire: NamedWire) -> NamedOption:
-    return NamedOption(wire.id, wire.name, wire.active)
-
-
-def tag(wire: TagWire) -> NamedOption:
-    return NamedOption(wire.id, wire.tag_name, wire.active)
-
-
-def booking_request(draft: BookingDraft) -> CreateBookingWire:
-    """The body that asks for a booking."""
-    place = draft.address
-    return CreateBookingWire(
-        source=draft.source,
-        name=draft.name,
-        summary=draft.summary,
-        is_first_time_client=draft.is_first_time_client,
-        external_id=draft.external_id,
-        contacts=[ContactWire(c.type.value, c.value) for c in draft.contacts] or None,
-        address=(
-            None
-            if place is None
-            else AddressWire(
-                place.street, place.city, place.state, place.zip, place.country, place.unit or None
-            )
-        ),
-        customer_type=draft.customer_type or None,
-        start=None if draft.start is None else draft.start.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        campaign_id=draft.campaign_id,
-        business_unit_id=draft.business_unit_id,
-        job_type_id=draft.job_type_id,
-        priority=draft.priority or None,
-        is_send_confirmation_email=draft.send_confirmation_email,
-    )
-
-
-def booking_request_text(draft: BookingDraft) -> str:
-    """The same body as indented text, for a preview."""
-    return msgspec.json.format(msgspec.json.encode(booking_request(draft)), indent=2).decode()
+def _events(job_id: JobId, entries: Sequence[HistoryEntry] | None) -> list[JobEvent]:
+    return [
+        JobEvent(entry.id, job_id, entry.event_type or "", instant(entry.date))
+        for entry in entries or ()
+    ]

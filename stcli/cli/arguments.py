@@ -1,0 +1,28 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's local name.")]
+OptionalCampaign = Annotated[
+    str | None,
+    typer.Argument(metavar="[CAMPAIGN]", help="May be left out where there is only one."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Read and map for real, write nothing anywhere.")
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=0, metavar="N", help="Stop after N writes.")
+]
+AllowMassChange = Annotated[
+    bool, typer.Option("--allow-mass-change", help="Go beyond the tab's limits: this once.")
+]
+Backfill = Annotated[
+    bool,
+    typer.Option("--backfill", help="Also book everyone who joined before this moment."),
+]

@@ -1,0 +1,104 @@
+"""``stcli failures``: records that failed, with why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stcli.cli.arguments import AsJson, OptionalCampaign
+from stcli.cli.output import emit, line, plain, table
+from stcli.cli.session import application, chosen_campaign
+from stcli.errors import ExitCode, UsageError
+
+failures = typer.Typer(no_args_is_help=True, help="Records that failed, with why.")
+APPS = {"failures": failures}
+
+Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]…", help="From failures list.")]
+
+
+@failures.command("list", epilog="Example: stcli failures list spring-hvac")
+def list_failures(
+    context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJson = False
+) -> int:
+    """Every failure that is not dismissed: parked ones wait for a change, transient ones for the
+    next pass."""
+    from stcli.store.failures import FailureState
+    from stcli.usecases.report import instant
+
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        found = [f for f in app.state.failures.of(name) if f.state is not FailureState.DISMISSED]
+    emit(
+        {
+            "schema_version": 1,
+            "campaign": name,
+            "failures": [
+                {
+                    "id": f.id,
+                    "pass": f.kind,
+                    "record": f.record,
+                    "state": f.state.value,
+                    "reason": f.reason,
+                    "trace_id": f.trace_id,
+                    "first_at": instant(f.first_at),
+                    "last_at": instant(f.last_at),
+                }
+                for f in found
+            ],
+        },
+        lambda: table(
+            ("ID", "PASS", "RECORD", "STATE", "SINCE", "REASON"),
+            [
+                (f.id, f.kind, f.record, f.state.value, f"{f.first_at:%Y-%m-%d}", f.reason)
+                for f in found
+            ],
+        ),
+        as_json=as_json,
+    )
+    return ExitCode.DONE
+
+
+@failures.command(epilog="Example: stcli failures show spring-hvac 3")
+def show(
+    context: typer.Context,
+    campaign: Campaign,
+    failure_id: Annotated[int, typer.Argument(metavar="ID")],
+) -> int:
+    """One failure, whole."""
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        found = next((f for f in app.state.failures.of(name) if f.id == failure_id), None)
+    if found is None:
+        raise UsageError(f"{name} has no failure {failure_id}", f"See: stcli failures list {name}")
+    line(f"{found.kind} {plain(found.record)}: {found.state.value}")
+    line(f"  {plain(found.reason)}")
+    if found.trace_id:
+        line(f"  trace: {plain(found.trace_id)}")
+    line(f"  first {found.first_at:%Y-%m-%d %H:%M} UTC, last {found.last_at:%Y-%m-%d %H:%M} UTC")
+    return ExitCode.DONE
+
+
+@failures.command(epilog="Example: stcli failures retry spring-hvac 3")
+def retry(context: typer.Context, campaign: Campaign, ids: Ids = None) -> int:
+    """Let the next pass try these again (all of the campaign where no id is given)."""
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        number = app.state.failures.retry(name, ids or ())
+    line(f"{number} will be tried again by the next pass.")
+    return ExitCode.DONE
+
+
+@failures.command(epilog="Example: stcli failures dismiss spring-hvac 3")
+def dismiss(
+    context: typer.Context,
+    campaign: Campaign,
+    ids: Annotated[list[int], typer.Argument(metavar="ID…", help="From failures list.")],
+) -> int:
+    """Let these go: they are not tried again until the record or its mapping changes."""
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        number = app.state.failures.dismiss(name, ids)
+    line(f"{number} dismissed.")
+    return ExitCode.DONE

@@ -1,0 +1,381 @@
+"""``stcli action`` and ``stcli map``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stcli.cli.arguments import AsJson, Backfill, OptionalCampaign
+from stcli.cli.output import emit, line, note, plain, table
+from stcli.cli.session import application, chosen_campaign
+from stcli.errors import ConfigurationError, ExitCode, Problem
+
+if TYPE_CHECKING:
+    from stcli.config.load import LoadedCampaign
+    from stcli.domain.campaign import Tab
+    from stcli.domain.ids import CampaignName
+    from stcli.domain.mapping.rules import Rule
+    from stcli.wiring import Application
+
+action_app = typer.Typer()
+map_app = typer.Typer(no_args_is_help=True, help="Mappings: from people to bookings.")
+APPS = {"action": action_app, "map": map_app}
+
+
+class BookingTabName(StrEnum):
+    LEADS = "leads"
+    REFERRERS = "referrers"
+
+
+class ActionName(StrEnum):
+    NOTHING = "nothing"
+    CREATE_BOOKING = "create_booking"
+
+
+TabOption = Annotated[BookingTabName, typer.Option("--tab", help="Which set of mappings.")]
+
+
+@action_app.command("action", epilog="Example: stcli action spring-hvac leads create_booking")
+def action(
+    context: typer.Context,
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
+    tab: Annotated[BookingTabName, typer.Argument(help="Who joins.")],
+    wanted: Annotated[
+        ActionName | None, typer.Argument(metavar="[ACTION]", help="nothing or create_booking.")
+    ] = None,
+    backfill: Backfill = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show or set what happens in ServiceTitan when someone joins the campaign.
+
+    Switching on concerns those who join from now on; --backfill also those who are there.
+    """
+    from stcli.domain.campaign import Tab
+
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        before = app.settings_of(name).booking_tab(Tab(tab.value)).action.value
+        after = before if wanted is None else wanted.value
+        if after != before:
+            _switch(app, name, Tab(tab.value), after, backfill=backfill)
+    emit(
+        {"schema_version": 1, "campaign": name, "tab": tab.value, "action": after},
+        lambda: line(f"{name} {tab.value}: {after}"),
+        as_json=as_json,
+    )
+    return ExitCode.DONE
+
+
+def _switch(
+    app: Application, name: CampaignName, tab: object, action: str, *, backfill: bool
+) -> None:
+    from stcli.cli import running
+    from stcli.domain.campaign import Tab
+    from stcli.usecases.mapping import remember_present
+    from stcli.usecases.passes.runner import tenant_key
+
+    chosen = Tab(str(tab))
+    values: dict[tuple[str | int, ...], object] = {}
+    if action == ActionName.CREATE_BOOKING and not backfill:
+        config = app.settings_of(name)
+        now = app.now()
+
+        async def remember() -> int:
+            async with app.open_referral() as referral:
+                return await remember_present(
+                    name,
+                    config.referral_campaign,
+                    tenant_key(config),
+                    chosen,
+                    referral,
+                    app.state.ledger,
+                    now,
+                )
+
+        running.run(lambda _stop: remember())
+        values[chosen.value, "since"] = now.date()
+        note(
+            f"Only those who join from now on are booked (since: {now.date()}). "
+            "To book everyone, delete that line and see: stcli leads run --dry-run"
+        )
+    values[chosen.value, "action"] = action
+    diff = app.files.change(name, values)
+    note(diff.rstrip())
+
+
+@map_app.command(epilog="Example: stcli map show spring-hvac --tab leads")
+def show(
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    tab: TabOption = BookingTabName.LEADS,
+    as_json: AsJson = False,
+) -> int:
+    """The three columns: data type, from Referral Factory, to ServiceTitan."""
+    from stcli.domain.campaign import Tab
+    from stcli.domain.catalog import BOOKING_TARGETS, booking_target
+
+    with application(context) as app:
+        loaded = app.files.load(chosen_campaign(app, campaign))
+    chosen = Tab(tab.value)
+    fields = loaded.config.booking_tab(chosen).fields
+    verdict = loaded.verdicts[chosen]
+    rows = [(rule.type, _from(rule), name) for name, rule in fields.items()]
+
+    def render() -> None:
+        starred = [
+            (kind, source, f"{name} *" if (t := booking_target(name)) and t.required else name)
+            for kind, source, name in rows
+        ]
+        missing = [
+            ("-", "not mapped", f"{target.name} *")
+            for target in BOOKING_TARGETS
+            if target.name in verdict.missing
+        ]
+        table(("DATA TYPE", "FROM REFERRAL FACTORY", "TO SERVICETITAN"), [*starred, *missing])
+        line(
+            f"Setup Required: {', '.join(verdict.missing)}"
+            if verdict.missing
+            else "All required fields (*) are mapped."
+        )
+
+    emit(
+        {
+            "schema_version": 1,
+            "campaign": loaded.document.file,
+            "tab": tab.value,
+            "fields": [{"type": r[0], "from": r[1], "to": r[2]} for r in rows],
+            "missing": list(verdict.missing),
+        },
+        render,
+        as_json=as_json,
+    )
+    return ExitCode.DONE
+
+
+def _from(rule: Rule) -> str:
+    from stcli.domain.mapping.rules import Dynamic, ManualInput, ManualSelect
+
+    if isinstance(rule, Dynamic):
+        default = f" (else {rule.default!r})" if rule.default else ""
+        return " > ".join((rule.source, *rule.transform)) + default
+    if isinstance(rule, ManualInput | ManualSelect):
+        return f'"{rule.value}"'
+    return " > ".join((rule.template, *rule.transform))
+
+
+@map_app.command(epilog="Example: stcli map fields")
+def fields(
+    _campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """What can be mapped: every source and every target, with type, options and an example."""
+    from stcli.domain.catalog import BOOKING_SOURCES, BOOKING_TARGETS
+    from stcli.domain.mapping.transforms import TRANSFORMS
+
+    def render() -> None:
+        line("From Referral Factory (dynamic, or in a template):")
+        table(
+            ("SOURCE", "LABEL", "EXAMPLE"), [(s.name, s.label, s.example) for s in BOOKING_SOURCES]
+        )
+        line()
+        line("To ServiceTitan (* = required):")
+        table(
+            ("TARGET", "TYPE", "OPTIONS", "EXAMPLE"),
+            [
+                (
+                    f"{t.name} *" if t.required else t.name,
+                    t.type.value,
+                    ", ".join(t.options) or "-",
+                    t.example,
+                )
+                for t in BOOKING_TARGETS
+            ],
+        )
+        line()
+        line(f"Transforms: {', '.join(TRANSFORMS)}")
+
+    emit(
+        {
+            "schema_version": 1,
+            "sources": [
+                {"name": s.name, "label": s.label, "example": s.example} for s in BOOKING_SOURCES
+            ],
+            "targets": [
+                {
+                    "name": t.name,
+                    "label": t.label,
+                    "type": t.type.value,
+                    "required": t.required,
+                    "options": list(t.options),
+                    "example": t.example,
+                }
+                for t in BOOKING_TARGETS
+            ],
+            "transforms": list(TRANSFORMS),
+        },
+        render,
+        as_json=as_json,
+    )
+    return ExitCode.DONE
+
+
+@map_app.command(epilog="Example: stcli map validate --all --json")
+def validate(
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    every: Annotated[bool, typer.Option("--all", help="Every campaign of this home.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Is the campaign ready? Offline; every problem at once, each with its place."""
+    from stcli.usecases.report import SCHEMA_VERSION
+
+    with application(context) as app:
+        names = app.files.names() if every else [chosen_campaign(app, campaign)]
+        documents = [_validated(app, name, as_json=as_json) for name in names]
+    ready = all(document["ready"] for document in documents)
+    single: dict[str, object] = (
+        {"schema_version": SCHEMA_VERSION, "ready": ready, "campaigns": documents}
+        if every
+        else documents[0]
+    )
+    emit(single, lambda: None, as_json=as_json)
+    return ExitCode.DONE if ready else ExitCode.CONFIGURATION
+
+
+def _validated(app: Application, name: CampaignName, *, as_json: bool) -> dict[str, object]:
+    from stcli.usecases.report import SCHEMA_VERSION, problem_values
+    from stcli.usecases.status import tab_status
+
+    try:
+        loaded = app.files.load(name)
+    except ConfigurationError as error:
+        if not as_json:
+            line(f"{name}: not valid")
+            _show_problems(error.problems)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "campaign": name,
+            "ready": False,
+            "tabs": {},
+            "problems": problem_values(error.problems),
+        }
+    tabs = tab_status(loaded.config, loaded.verdicts)
+    problems = [p for tab in tabs for p in loaded.problems(tab)]
+    ready = all(tab.ready for tab in tabs.values())
+    if not as_json:
+        _show_validated(name, loaded, ready=ready)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "campaign": name,
+        "ready": ready,
+        "tabs": {
+            tab.value: {"ready": entry.ready, "missing": list(entry.missing)}
+            for tab, entry in tabs.items()
+        },
+        "problems": problem_values(problems),
+        "warnings": problem_values([p for tab in _used(loaded) for p in loaded.warnings(tab)]),
+    }
+
+
+def _used(loaded: LoadedCampaign) -> list[Tab]:
+    from stcli.domain.campaign import in_use
+
+    return [tab for tab in in_use(loaded.config) if tab in loaded.verdicts]
+
+
+def _show_validated(name: str, loaded: LoadedCampaign, *, ready: bool) -> None:
+    from stcli.usecases.status import tab_status
+
+    line(f"{name}: {'ready' if ready else 'Setup Required'}")
+    for tab, entry in tab_status(loaded.config, loaded.verdicts).items():
+        if entry.action == "nothing":
+            line(f"  {tab.value}: not in use")
+        elif entry.missing:
+            line(f"  {tab.value}: not mapped: {', '.join(entry.missing)}")
+        else:
+            line(f"  {tab.value}: {'ready' if entry.ready else 'has problems'}")
+        _show_problems(loaded.problems(tab))
+    for tab in _used(loaded):
+        for warning in loaded.warnings(tab):
+            note(f"Warning: {plain(warning)}")
+
+
+def _show_problems(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        line(f"  {plain(problem)}")
+        if problem.hint:
+            line(f"      {plain(problem.hint)}")
+
+
+@map_app.command(epilog="Example: stcli map preview spring-hvac --lead c3f101")
+def preview(
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    lead: Annotated[str, typer.Option("--lead", metavar="CODE", help="A referral code.")] = "",
+    tab: TabOption = BookingTabName.LEADS,
+    as_json: AsJson = False,
+) -> int:
+    """What the mapping makes of one real person: each value, and the exact request. Writes nothing."""
+    from stcli.cli import running
+    from stcli.domain.campaign import Tab
+    from stcli.domain.mapping.apply import Unmappable
+    from stcli.errors import UsageError
+    from stcli.usecases.mapping import Preview
+    from stcli.usecases.mapping import preview as make_preview
+
+    if not lead:
+        raise UsageError("name a person with --lead CODE", "The code is at the end of their link.")
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        loaded = app.files.load(name)
+        problems = loaded.problems(Tab(tab.value))
+        if problems:
+            raise ConfigurationError(
+                f"the mapping of {tab.value} has problems", "Mend them first.", problems
+            )
+        config = loaded.config
+
+        async def body() -> Preview:
+            async with app.open_referral() as referral, app.crm_for(name, config) as crm:
+                return await make_preview(config, Tab(tab.value), lead, referral, crm)
+
+        made = running.run(lambda _stop: body())
+    request = "" if isinstance(made.draft, Unmappable) else app.booking_request_text(made.draft)
+    refusal = made.draft.reason if isinstance(made.draft, Unmappable) else ""
+
+    def render() -> None:
+        table(
+            ("FROM", "VALUE", "TO", "BECOMES"),
+            [
+                (_from(r.rule), r.source_value or "(blank)", r.target, r.value or "(blank)")
+                for r in made.rows
+            ],
+        )
+        line()
+        line(f"Cannot be booked: {refusal}" if refusal else f"Request:\n{request}")
+
+    emit(
+        {
+            "schema_version": 1,
+            "campaign": name,
+            "record": made.person.code,
+            "fields": [
+                {
+                    "from": _from(r.rule),
+                    "source_value": r.source_value,
+                    "to": r.target,
+                    "value": r.value,
+                }
+                for r in made.rows
+            ],
+            "request": json.loads(request) if request else None,
+            "problem": refusal,
+        },
+        render,
+        as_json=as_json,
+    )
+    return ExitCode.SOME_FAILED if refusal else ExitCode.DONE

@@ -1,0 +1,222 @@
+"""``stcli leads``, ``referrers`` and ``run``: bookings, and every pass in use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stcli.cli.arguments import AllowMassChange, AsJson, DryRun, Limit, OptionalCampaign
+from stcli.cli.output import emit, line, note, plain
+from stcli.cli.session import application, chosen_campaign
+from stcli.domain.outcome import PassKind, PassResult
+from stcli.errors import ConfigurationError, ExitCode, UsageError, worst
+from stcli.usecases.report import pass_document, passes_document
+
+if TYPE_CHECKING:
+    from stcli.usecases.passes.context import PassOptions
+
+leads = typer.Typer(no_args_is_help=True, help="Leads become bookings.")
+referrers = typer.Typer(no_args_is_help=True, help="Referrers become bookings.")
+run_app = typer.Typer()
+APPS = {"leads": leads, "referrers": referrers, "run": run_app}
+
+
+def one_pass(
+    context: typer.Context,
+    kind: PassKind,
+    campaign: str | None,
+    options: PassOptions,
+    *,
+    as_json: bool,
+) -> int:
+    """Run one pass and show what it did."""
+    from stcli.cli import running
+
+    results: list[PassResult] = []
+    with application(context) as app:
+        subject = app.subject(chosen_campaign(app, campaign))
+        running.run(
+            lambda stop: app.run_passes(
+                [(kind, subject)], options, stop, results.append, keep_going=False
+            )
+        )
+    result = results[0]
+    emit(pass_document(result), lambda: show_result(result), as_json=as_json)
+    return result.exit_code
+
+
+def show_result(result: PassResult) -> None:
+    """A pass as text: one line of counts, then what needs attention."""
+    tally = result.tally
+    counts = [f"{number} {count.value}" for count, number in tally.counts.items() if number]
+    would = " (dry run, nothing was written)" if result.dry_run else ""
+    line(
+        f"{result.campaign} {result.kind.value}: {result.status.value}{would}: "
+        + (", ".join(counts) or "nothing to do")
+    )
+    for reason, number in sorted(tally.skipped.items()):
+        line(f"  skipped {number}: {reason.value}")
+    for action in tally.plan:
+        if action.action != "skip":
+            line(f"  would {action.action} {plain(action.record)} {plain(action.reason)}".rstrip())
+    for failure in tally.failures:
+        trace = f" (trace {plain(failure.trace_id)})" if failure.trace_id else ""
+        note(f"  failed {plain(failure.record)}: {plain(failure.reason)}{trace}")
+    for remark in tally.notes:
+        note(f"  {remark}")
+    if result.error is not None:
+        note(f"Error: {plain(result.error.message)}")
+        if result.error.hint:
+            note(f"  {plain(result.error.hint)}")
+
+
+@leads.command("run", epilog="Example: stcli leads run spring-hvac --dry-run")
+def run_leads(
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    dry_run: DryRun = False,
+    limit: Limit = None,
+    allow_mass_change: AllowMassChange = False,
+    as_json: AsJson = False,
+) -> int:
+    """Turn new leads into bookings: exactly one for each person."""
+    from stcli.usecases.passes.context import PassOptions
+
+    options = PassOptions(limit, dry_run, allow_mass_change)
+    return one_pass(context, PassKind.LEADS, campaign, options, as_json=as_json)
+
+
+@referrers.command("run", epilog="Example: stcli referrers run spring-hvac --dry-run")
+def run_referrers(
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    dry_run: DryRun = False,
+    limit: Limit = None,
+    allow_mass_change: AllowMassChange = False,
+    as_json: AsJson = False,
+) -> int:
+    """Turn new referrers into bookings: exactly one for each person."""
+    from stcli.usecases.passes.context import PassOptions
+
+    options = PassOptions(limit, dry_run, allow_mass_change)
+    return one_pass(context, PassKind.REFERRERS, campaign, options, as_json=as_json)
+
+
+# A group of one command would lose the word "run": this callback keeps it.
+@referrers.callback()
+def _referrers() -> None:
+    """Referrers become bookings."""
+
+
+@leads.command(epilog="Example: stcli leads resend spring-hvac c3f101")
+def resend(
+    context: typer.Context,
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The lead's referral code.")],
+    as_json: AsJson = False,
+) -> int:
+    """Ask for one more booking of a lead whose booking the office dismissed."""
+    from stcli.cli import running
+    from stcli.usecases.evidence import resend as resend_lead
+
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        config = app.settings_of(name)
+
+        async def body() -> str:
+            async with app.crm_for(name, config) as crm:
+                return await resend_lead(name, config, code, app.state, crm, app.now())
+
+        text = running.run(lambda _stop: body())
+    emit(
+        {"schema_version": 1, "campaign": name, "code": code, "result": text},
+        lambda: line(text),
+        as_json=as_json,
+    )
+    return ExitCode.DONE
+
+
+@leads.command(epilog="Example: stcli leads link spring-hvac c3f101 --booking 70000012")
+def link(
+    context: typer.Context,
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The lead's referral code.")],
+    booking: Annotated[
+        int | None, typer.Option("--booking", min=1, metavar="ID", help="The lead's booking.")
+    ] = None,
+    job: Annotated[
+        int | None, typer.Option("--job", min=1, metavar="ID", help="The lead's job.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Bind a booking or a job to a lead by hand."""
+    from stcli.cli import running
+    from stcli.usecases.evidence import link as link_lead
+
+    if (booking is None) == (job is None):
+        raise UsageError("give either --booking ID or --job ID", "See: stcli leads link --help")
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        config = app.settings_of(name)
+
+        async def body() -> str:
+            async with app.crm_for(name, config) as crm:
+                return await link_lead(name, config, code, booking, job, app.state, crm, app.now())
+
+        text = running.run(lambda _stop: body())
+    emit(
+        {"schema_version": 1, "campaign": name, "code": code, "result": text},
+        lambda: line(text),
+        as_json=as_json,
+    )
+    return ExitCode.DONE
+
+
+@run_app.command("run", epilog="Example: stcli run --all")
+def run_all(
+    context: typer.Context,
+    campaigns: Annotated[
+        list[str] | None, typer.Argument(metavar="[CAMPAIGN]…", help="Which campaigns.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every campaign of this home.")] = False,
+    dry_run: DryRun = False,
+    limit: Limit = None,
+    allow_mass_change: AllowMassChange = False,
+    as_json: AsJson = False,
+) -> int:
+    """Run every pass in use, now: sync, leads, referrers, qualify, return."""
+    from stcli.cli import running
+    from stcli.usecases.passes.context import PassOptions
+    from stcli.usecases.passes.runner import passes_in_use
+
+    if campaigns and every:
+        raise UsageError("name campaigns or say --all, not both", "See: stcli run --help")
+    results: list[PassResult] = []
+    broken: list[ConfigurationError] = []
+    options = PassOptions(limit, dry_run, allow_mass_change)
+    with application(context) as app:
+        names = app.files.names() if every else []
+        names = names or [chosen_campaign(app, name) for name in campaigns or (None,)]
+        wanted = []
+        for name in names:
+            try:
+                subject = app.subject(name)
+            except ConfigurationError as error:
+                # One broken file must not keep the other campaigns from their work.
+                broken.append(error)
+                note(f"Error: {name}: {error.message}")
+                continue
+            wanted += [(kind, subject) for kind in passes_in_use(subject.config)]
+        if wanted:
+
+            def show(result: PassResult) -> None:
+                results.append(result)
+                if not as_json:
+                    show_result(result)
+
+            running.run(lambda stop: app.run_passes(wanted, options, stop, show, keep_going=True))
+    if not results and not broken:
+        note("No pass is in use: switch one on with stcli action or qualify set.")
+    emit(passes_document(results), lambda: None, as_json=as_json)
+    return worst([*(r.exit_code for r in results), *(e.exit_code for e in broken)])

@@ -1,0 +1,161 @@
+"""``stcli qualify``: the rule, the pass, and why a lead is or is not qualified."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from stcli.cli.arguments import AllowMassChange, AsJson, DryRun, Limit, OptionalCampaign
+from stcli.cli.output import emit, line, note, plain, table
+from stcli.cli.session import application, chosen_campaign
+from stcli.domain.outcome import PassKind
+from stcli.errors import ExitCode, UsageError
+
+qualify = typer.Typer(no_args_is_help=True, help="Qualification rules, and the qualification pass.")
+APPS = {"qualify": qualify}
+
+
+class MethodName(StrEnum):
+    DO_NOT_QUALIFY = "do_not_qualify"
+    BOOKING_BECOMES_JOB = "booking_becomes_job"
+    REACHES = "booking_becomes_job_and_reaches"
+
+
+class StatusName(StrEnum):
+    SCHEDULED = "Scheduled"
+    DISPATCHED = "Dispatched"
+    IN_PROGRESS = "InProgress"
+    HOLD = "Hold"
+    COMPLETED = "Completed"
+    CANCELED = "Canceled"
+
+
+class OnCancelName(StrEnum):
+    KEEP = "keep"
+    UNQUALIFY = "unqualify"
+
+
+@qualify.command(epilog="Example: stcli qualify show spring-hvac")
+def show(context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJson = False) -> int:
+    """The rule by which leads are qualified."""
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        rule = app.settings_of(name).qualification
+    values = rule.model_dump(mode="json", exclude_none=True)
+
+    def render() -> None:
+        for key, value in values.items():
+            if value not in ({}, None):
+                line(f"{key}: {value}")
+
+    emit({"schema_version": 1, "campaign": name, "qualification": values}, render, as_json=as_json)
+    return ExitCode.DONE
+
+
+@qualify.command(
+    "set",
+    epilog="Example: stcli qualify set spring-hvac --method booking_becomes_job_and_reaches "
+    "--value Completed",
+)
+def set_rule(
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    method: Annotated[MethodName | None, typer.Option("--method", help="When to qualify.")] = None,
+    value: Annotated[
+        StatusName | None, typer.Option("--value", help="The job status that has to be reached.")
+    ] = None,
+    hold_days: Annotated[
+        int | None, typer.Option("--hold-days", min=0, help="Wait so many days, then test again.")
+    ] = None,
+    on_cancel: Annotated[
+        OnCancelName | None, typer.Option("--on-cancel", help="What a canceled job changes.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Set the rule in the campaign file; everything else in the file stays as it is."""
+    values: dict[tuple[str | int, ...], object] = {}
+    if value is not None:
+        values["qualification", "property"] = "job_status"
+        values["qualification", "value"] = value.value
+    if method is not None:
+        values["qualification", "method"] = method.value
+    if hold_days is not None:
+        values["qualification", "hold_days"] = hold_days
+    if on_cancel is not None:
+        values["qualification", "on_cancel"] = on_cancel.value
+    if not values:
+        raise UsageError("nothing to set", "See: stcli qualify set --help")
+    if method is MethodName.REACHES and value is None:
+        raise UsageError(f"{method.value} needs --value", "Such as --value Completed.")
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        diff = app.files.change(name, values)
+    note(diff.rstrip() or "Nothing changed.")
+    emit({"schema_version": 1, "campaign": name, "diff": diff}, lambda: None, as_json=as_json)
+    return ExitCode.DONE
+
+
+@qualify.command("run", epilog="Example: stcli qualify run spring-hvac --dry-run")
+def run_qualify(
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    dry_run: DryRun = False,
+    limit: Limit = None,
+    allow_mass_change: AllowMassChange = False,
+    as_json: AsJson = False,
+) -> int:
+    """Qualify referrals from what became of their bookings and jobs."""
+    from stcli.cli.passes import one_pass
+    from stcli.usecases.passes.context import PassOptions
+
+    options = PassOptions(limit, dry_run, allow_mass_change)
+    return one_pass(context, PassKind.QUALIFY, campaign, options, as_json=as_json)
+
+
+@qualify.command(epilog="Example: stcli qualify explain spring-hvac c3f101")
+def explain(
+    context: typer.Context,
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The lead's referral code.")],
+    as_json: AsJson = False,
+) -> int:
+    """Each condition, the value that was seen, when and where; as of the last pass."""
+    from stcli.cli import running
+    from stcli.usecases.explain import Explanation
+    from stcli.usecases.explain import explain as make_explanation
+
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        config = app.settings_of(name)
+
+        async def body() -> Explanation:
+            if not Explanation.needs_names(config):
+                return await make_explanation(name, config, code, app.state, None, app.now())
+            async with app.crm_for(name, config) as crm:
+                return await make_explanation(name, config, code, app.state, crm, app.now())
+
+        made = running.run(lambda _stop: body())
+
+    def render() -> None:
+        line(f"{plain(code)}: {made.summary}")
+        table(
+            ("HOLDS", "CONDITION", "SEEN", "WHEN", "WHERE"),
+            [
+                (
+                    "yes" if c.holds else "no",
+                    c.condition,
+                    c.seen,
+                    f"{c.at:%Y-%m-%d %H:%M}" if c.at else "-",
+                    c.seen_in or "-",
+                )
+                for c in made.checks
+            ],
+        )
+        for event in made.events:
+            status = event.status or "names no status, counts for nothing"
+            line(f"  {event.at:%Y-%m-%d %H:%M} {plain(event.event_type)}: {status}")
+
+    emit(made.document(), render, as_json=as_json)
+    return ExitCode.DONE

@@ -1,0 +1,77 @@
+"""``stcli sandbox serve`` and ``stcli demo``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stcli.cli.output import line, note
+from stcli.errors import ExitCode, UsageError
+
+sandbox = typer.Typer(no_args_is_help=True, help="Both APIs on this machine, to try things out.")
+demo_app = typer.Typer()
+APPS = {"sandbox": sandbox, "demo": demo_app}
+
+
+@sandbox.callback()
+def _sandbox() -> None:
+    """Both APIs on this machine, to try things out."""
+
+
+@sandbox.command(epilog="Example: stcli sandbox serve --port 8765")
+def serve(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 finds a free one.")] = 8765,
+    host: Annotated[str, typer.Option("--host", help="This machine only.")] = "127.0.0.1",
+    leads: Annotated[int, typer.Option("--leads", min=0, help="How many leads to make up.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same people.")] = 1,
+    feed_lag: Annotated[
+        float, typer.Option("--feed-lag", min=0, help="Seconds until a feed shows a change.")
+    ] = 60.0,
+    newest_first: Annotated[
+        bool, typer.Option("--newest-first", help="Order of Referral Factory's user list.")
+    ] = False,
+) -> int:
+    """Serve Referral Factory and ServiceTitan on loopback until Ctrl-C.
+
+    Prints the variables that point stcli at it, and the secrets it accepts.
+    """
+    from stcli.sandbox_own.server import Urls, serve as serve_forever
+    from stcli.sandbox_own.settings import SandboxSettings
+
+    settings = SandboxSettings(
+        seed=seed, leads=leads, feed_lag_seconds=feed_lag, newest_first=newest_first
+    )
+    known = settings.credentials
+
+    def ready(urls: Urls) -> None:
+        line(f"export STCLI_RF_URL={urls.rf}")
+        line(f"export STCLI_ST_API_URL={urls.st_api}")
+        line(f"export STCLI_ST_AUTH_URL={urls.st_auth}")
+        line(f"# Referral Factory token: {known.rf_token}   app key: {known.app_key}")
+        line(f"# tenant id: {known.tenant_id}   campaign: spring-hvac")
+        line(f"# client id: {known.client_id}   client secret: {known.client_secret}")
+        line(f"# booking provider value: {known.booking_provider}")
+        line(f"# move the world on: POST {urls.control}/bookings/ID/convert, /jobs/ID/status")
+        note("Serving; Ctrl-C ends it.")
+        import sys
+
+        sys.stdout.flush()
+
+    try:
+        serve_forever(settings, host, port, ready)
+    except OSError as error:
+        raise UsageError(
+            f"port {port} cannot be used: {error.strerror}", "Choose another one with --port."
+        ) from None
+    except ValueError as error:
+        raise UsageError(str(error), "Leave --host out.") from None
+    return ExitCode.DONE
+
+
+@demo_app.command("demo", epilog="Example: stcli demo")
+def demo() -> int:
+    """The whole story on the sandbox, in a throw-away home; nothing of yours is touched."""
+    from stcli.cli.demonstration import run_demo
+
+    return run_demo()

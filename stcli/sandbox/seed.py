@@ -1,0 +1,270 @@
+"""Sample data, the same for the same settings; only dates follow the day on which it is made.
+
+People live under example.com and telephone numbers between 555-0100 and 555-0199, which are kept
+free for examples.
+"""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+from stcli.sandbox.account import INVITED, REFERRING
+from stcli.sandbox.grants import Grant
+from stcli.sandbox.records import (
+    Customer,
+    CustomFieldType,
+    NamedSetting,
+    ProviderTag,
+    ReferralCampaign,
+    Suppression,
+)
+from stcli.sandbox.settings import (
+    BOOKING_PROVIDER_ID,
+    OTHER_BOOKING_PROVIDER_ID,
+    SandboxSettings,
+)
+from stcli.sandbox.tenant import Tenant
+from stcli.sandbox.world import World, example_address
+
+MAIN_CAMPAIGN = "spring-hvac"
+OTHER_CAMPAIGN = "autumn-plumbing"
+LEAD_DAYS = 20
+CUSTOMER_DAYS = 400
+
+FIRST_NAMES = (
+    "Ava Ben Carla Dmitri Elena Farid Grace Hugo Ines Jonas Kira Liam Mona Nils Olga Pavel Quinn "
+    "Rosa Samir Tara Umar Vera Wen Yara"
+).split()
+LAST_NAMES = "Abbott Brandt Castillo Dubois Evans Fischer Garcia Haddad Ivanov Jensen Kim".split()
+UNICODE_NAME = "Zoë Łukasiewicz 王"
+REFERRERS = (
+    ("Rita", "Direct"),
+    ("Walt", "Widget"),
+    ("Alma", "Added"),
+    ("Theo", "Test"),
+    ("Pia", "Direct"),
+)
+
+BUSINESS_UNITS = ("HVAC Service", "HVAC Installation", "Plumbing Service")
+JOB_TYPES = ("Estimate", "Service Call", "Installation", "Maintenance Visit")
+CAMPAIGNS = ("Referral Program", "Search Ads", "Yard Signs")
+TAG_TYPES = ("VIP", "Referral", "No Reward")
+RETIRED = "Retired"
+CUSTOM_FIELDS: tuple[tuple[str, str, list[str]], ...] = (
+    ("Referral Link", "Text", []),
+    ("Referral Code", "Text", []),
+    ("Referrals", "Numeric", []),
+    ("Converted Referrals", "Numeric", []),
+    ("Heard About Us", "Dropdown", ["Friend", "Search", "Sign"]),
+)
+
+
+def build_world(settings: SandboxSettings) -> World:
+    world = World(settings)
+    source = random.Random(f"people-{settings.seed}")  # noqa: S311 - repeatable on purpose
+    _fill_account(world, source)
+    tenant = add_tenant(world, world.credentials.tenant_id)
+    world.grants.app_keys.add(world.credentials.app_key)
+    add_grant(
+        world,
+        Grant(
+            client_id=world.credentials.client_id,
+            client_secret=world.credentials.client_secret,
+            tenant_id=tenant.id,
+            booking_provider=BOOKING_PROVIDER_ID,
+        ),
+    )
+    add_provider_tag(tenant, OTHER_BOOKING_PROVIDER_ID, "Website")
+    _fill_customers(world, tenant, source)
+    world.add_booking(
+        {"name": "Iris Example", "externalId": "web-1001"}, provider=OTHER_BOOKING_PROVIDER_ID
+    )
+    return world
+
+
+# Referral Factory
+
+
+def _fill_account(world: World, source: random.Random) -> None:
+    main = _add_campaign(world, MAIN_CAMPAIGN, "Spring HVAC", required_of_referrers=())
+    other = _add_campaign(world, OTHER_CAMPAIGN, "Autumn Plumbing", ("Last Name",))
+    account = world.account
+    today = world.clock.today()
+    referrers = [
+        account.add_user(
+            main,
+            name,
+            f"{name.lower()}.referrer@example.com",
+            source=how,
+            signed_up_at=today - timedelta(days=LEAD_DAYS + 10 - number),
+            meta=[{"field": "Phone", "value": _phone(number)}],
+        )
+        for number, (name, how) in enumerate(REFERRERS)
+    ]
+    # The same person in two campaigns, so that a reader who forgets to filter is found out.
+    outsider = account.add_user(
+        other,
+        "Rita",
+        "rita.referrer@example.com",
+        source="Direct",
+        signed_up_at=today - timedelta(days=LEAD_DAYS + 2),
+        meta=[{"field": "Last Name", "value": "Elsewhere"}],
+    )
+    count = world.settings.leads
+    for number in range(count):
+        name = UNICODE_NAME if number == 3 else source.choice(FIRST_NAMES)
+        is_test = number == 5
+        days_ago = 1 + (count - 1 - number) * LEAD_DAYS // max(1, count)
+        account.add_user(
+            main,
+            name,
+            f"lead{number + 1}@example.com",
+            source="Test" if is_test else "Referred",
+            referrer=referrers[number % 3],
+            signed_up_at=today - timedelta(days=days_ago),
+            meta=_lead_meta(number, source),
+        )
+        if number % 5 == 2:
+            account.add_user(
+                other,
+                source.choice(FIRST_NAMES),
+                f"plumbing{number + 1}@example.com",
+                source="Referred",
+                referrer=outsider,
+                signed_up_at=today - timedelta(days=days_ago),
+            )
+
+
+def _lead_meta(number: int, source: random.Random) -> list[dict[str, str | None]]:
+    last_name: dict[str, str | None] = {"field": "Last Name", "value": source.choice(LAST_NAMES)}
+    phone: dict[str, str | None] = {"field": "Phone", "value": _phone(20 + number)}
+    return [last_name] if number % 6 == 4 else [last_name, phone]
+
+
+def _add_campaign(
+    world: World, code: str, name: str, required_of_referrers: tuple[str, ...]
+) -> ReferralCampaign:
+    account = world.account
+    labels = ("First Name", "Email", "Last Name", "Phone")
+
+    def form(required: tuple[str, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": account.next_id(),
+                "type": "input",
+                "label": label,
+                "value": None,
+                "required": label in ("First Name", "Email", *required),
+            }
+            for label in labels
+        ]
+
+    campaign = ReferralCampaign(
+        id=account.next_id(),
+        code=code,
+        name=name,
+        url=f"https://refer.example.com/{code}",
+        created_at=world.clock.now() - timedelta(days=90),
+        fields={REFERRING: form(required_of_referrers), INVITED: form(())},
+    )
+    account.campaigns[campaign.id] = campaign
+    return campaign
+
+
+# ServiceTitan
+
+
+def add_tenant(world: World, tenant_id: int) -> Tenant:
+    """A tenant with the lists that bookings choose from, and nobody in it yet."""
+    tenant = Tenant(tenant_id, world.clock, world.ids)
+    world.tenants[tenant_id] = tenant
+    when = world.clock.now() - timedelta(days=CUSTOMER_DAYS)
+    for names, where in (
+        (BUSINESS_UNITS, tenant.business_units),
+        (JOB_TYPES, tenant.job_types),
+        (CAMPAIGNS, tenant.campaigns),
+        (TAG_TYPES, tenant.tag_types),
+    ):
+        for name in (*names, f"{RETIRED} {names[0]}"):
+            number = tenant.next_id()
+            where[number] = NamedSetting(
+                number, name, when, when, active=not name.startswith(RETIRED)
+            )
+    for name, data_type, options in CUSTOM_FIELDS:
+        number = tenant.next_id()
+        tenant.custom_fields[number] = CustomFieldType(number, name, data_type, options, when, when)
+    return tenant
+
+
+def add_grant(world: World, grant: Grant) -> None:
+    """Makes the grant known, its tenant and its provider's tag as well."""
+    tenant = world.tenants.get(grant.tenant_id) or add_tenant(world, grant.tenant_id)
+    if grant.booking_provider not in tenant.provider_tags:
+        add_provider_tag(tenant, grant.booking_provider, "Referral Factory")
+    world.grants.grants[grant.client_id] = grant
+
+
+def add_provider_tag(tenant: Tenant, number: int, name: str) -> None:
+    now = tenant.clock.now()
+    tag = ProviderTag(number, name, f"Bookings made by {name}", now, now)
+    tenant.provider_tags[number] = tag
+
+
+def _fill_customers(world: World, tenant: Tenant, source: random.Random) -> None:
+    count = world.settings.customers
+    now = world.clock.now()
+    step = timedelta(days=CUSTOMER_DAYS) / max(1, count + 1)
+    customers: list[Customer] = []
+    for number in range(count):
+        when = now - step * (count - number)
+        customers.append(_add_customer(world, tenant, number, when, source))
+    for offset, customer in enumerate(customers[:24]):
+        _make_special(tenant, offset, customer, customers)
+
+
+def _add_customer(
+    world: World, tenant: Tenant, number: int, when: datetime, source: random.Random
+) -> Customer:
+    first, last = source.choice(FIRST_NAMES), source.choice(LAST_NAMES)
+    email = f"customer{number + 1}@example.com"
+    contacts = [("MobilePhone", _phone(number)), ("Email", email)]
+    if number == 7:
+        contacts.pop()
+    elif number == 8:
+        contacts[1] = ("Email", "not-an-email")
+    elif number == 9:
+        contacts[1] = ("Email", "customer1@example.com")
+    return world.add_customer(
+        f"{first} {last}",
+        contacts=contacts,
+        type="Commercial" if number % 9 == 4 else "Residential",
+        address=example_address(number),
+        tenant_id=tenant.id,
+        at=when,
+    )
+
+
+def _make_special(
+    tenant: Tenant, number: int, customer: Customer, customers: list[Customer]
+) -> None:
+    """Customers whom a referral program must leave alone, one of each sort."""
+    if number == 10:
+        customer.active = False
+    elif number == 11:
+        customer.active = False
+        customer.merged_to_id = customers[0].id
+    elif number == 12:
+        customer.do_not_mail = True
+    elif number == 13:
+        customer.do_not_service = True
+    elif number == 14:
+        tenant.contacts[customer.contacts[1]].marketing_enabled = False
+    elif number == 15:
+        key = tenant.next_id()
+        email = tenant.contacts[customer.contacts[1]].value
+        when = customer.modified_on
+        tenant.suppressions[key] = Suppression(key, email, "Unsubscribe", when, when)
+
+
+def _phone(number: int) -> str:
+    return f"217-555-01{number % 100:02d}"

@@ -1,0 +1,114 @@
+"""What a mapping would make of a real record, and switching a tab's action on and off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from stcli.domain.campaign import CampaignConfig, Tab
+from stcli.domain.ids import CampaignName
+from stcli.domain.mapping.apply import (
+    MappedField,
+    Subject,
+    Unmappable,
+    draft_booking,
+    map_fields,
+)
+from stcli.domain.records import BookingDraft, Campaign, Person, PersonType
+from stcli.errors import RecordNotFound, UsageError
+from stcli.store.ledger import Ledger, LedgerScope
+from stcli.usecases.passes.options import resolve_options
+from stcli.usecases.ports import CrmGateway, ReferralGateway
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Each row of the mapping for one person, and the booking it makes (or why none)."""
+
+    person: Person
+    rows: tuple[MappedField, ...]
+    draft: BookingDraft | Unmappable
+
+
+async def preview(
+    config: CampaignConfig, tab: Tab, code: str, referral: ReferralGateway, crm: CrmGateway
+) -> Preview:
+    """Map one real person without writing anything."""
+    campaign = await referral.campaign(config.referral_campaign)
+    try:
+        person = await referral.user(code)
+    except RecordNotFound:
+        raise UsageError(
+            f"Referral Factory has nobody with the code {code!r}", "The code is case-sensitive."
+        ) from None
+    if person.campaign_id != campaign.id:
+        raise UsageError(
+            f"{code} belongs to another campaign than {campaign.code}", "Check the code."
+        )
+    wanted = PersonType.LEAD if tab is Tab.LEADS else PersonType.REFERRER
+    if person.type is not wanted:
+        raise UsageError(
+            f"{code} is a {'referrer' if tab is Tab.LEADS else 'lead'}, not one for this tab",
+            "Add --tab referrers." if tab is Tab.LEADS else "Add --tab leads.",
+        )
+    referrer = None
+    if person.referrer_id is not None:
+        try:
+            referrer = await referral.user(str(person.referrer_id))
+        except RecordNotFound:
+            referrer = None
+    return await _mapped(config, tab, Subject(person, campaign, referrer), crm)
+
+
+async def _mapped(config: CampaignConfig, tab: Tab, subject: Subject, crm: CrmGateway) -> Preview:
+    fields = config.booking_tab(tab).fields
+    options = await resolve_options(crm, fields)
+    return Preview(
+        subject.person,
+        tuple(map_fields(subject, fields)),
+        draft_booking(subject, fields, options),
+    )
+
+
+async def remember_present(
+    name: CampaignName,
+    campaign_code: str,
+    tenant: str,
+    tab: Tab,
+    referral: ReferralGateway,
+    ledger: Ledger,
+    now: datetime,
+) -> int:
+    """Remember everyone who joined up to this moment, so that switching on concerns newcomers only.
+
+    ``since: today`` leaves out those of earlier days; only people of today's date (or of a day
+    later, where Referral Factory is ahead of this clock) have to be remembered one by one.
+    """
+    campaign = await referral.campaign(campaign_code)
+    kind = PersonType.LEAD if tab is Tab.LEADS else PersonType.REFERRER
+    present = await _recent(referral, campaign, kind, now.date() - timedelta(days=1))
+    scope = LedgerScope(name, tab.value, tenant, tab.value)
+    return ledger.remember_present(scope, [(p.id, p.code) for p in present], now)
+
+
+async def _recent(
+    referral: ReferralGateway, campaign: Campaign, kind: PersonType, since: date
+) -> list[Person]:
+    found: list[Person] = []
+    number = 1
+    while True:
+        page = await referral.users_page(number)
+        found += [
+            person
+            for person in page.people
+            if person.campaign_id == campaign.id
+            and person.type is kind
+            and (person.signed_up_at is None or person.signed_up_at >= since)
+        ]
+        if not page.has_next:
+            return found
+        number += 1
+
+
+Render = Callable[[BookingDraft], str]

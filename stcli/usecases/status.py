@@ -1,0 +1,122 @@
+"""Where every campaign stands: connection, tabs, last passes, open failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from stcli.domain.campaign import Action, CampaignConfig, Tab
+from stcli.domain.connection import Connection, next_step
+from stcli.domain.ids import CampaignName
+from stcli.domain.mapping.validate import TabVerdict
+from stcli.errors import ConfigurationError
+from stcli.store.runs import Run
+from stcli.store.state import State
+from stcli.usecases.connection import waiting_text
+from stcli.usecases.report import SCHEMA_VERSION, instant
+
+
+@dataclass(frozen=True, slots=True)
+class TabStatus:
+    """A tab's switch, whether it can run, and what it lacks. ``faults``: how much is wrong in it."""
+
+    action: str
+    ready: bool
+    missing: tuple[str, ...]
+    faults: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignStatus:
+    name: CampaignName
+    connection: Connection
+    tabs: Mapping[Tab, TabStatus]
+    last_runs: Mapping[str, Run]
+    open_failures: int
+    advice: str
+    problem: str = ""
+
+
+def tab_status(config: CampaignConfig, verdicts: Mapping[Tab, TabVerdict]) -> dict[Tab, TabStatus]:
+    """A tab that is not in use is ready: nothing keeps the others from running."""
+    found: dict[Tab, TabStatus] = {}
+    for tab in (Tab.LEADS, Tab.REFERRERS):
+        action, verdict = config.booking_tab(tab).action, verdicts[tab]
+        faults = sum(not fault.is_warning for fault in verdict.faults)
+        if action is Action.NOTHING:
+            found[tab] = TabStatus(action.value, ready=True, missing=())
+        else:
+            found[tab] = TabStatus(action.value, verdict.ready, verdict.missing, faults)
+    return found
+
+
+LoadedFile = tuple[CampaignConfig, Mapping[Tab, TabVerdict]]
+
+
+def campaign_status(
+    name: CampaignName,
+    load: Callable[[CampaignName], LoadedFile],
+    state: State | None,
+    now: datetime,
+) -> CampaignStatus:
+    """One campaign; a file that cannot be read is told, not raised, so that status always answers."""
+    from stcli.domain.connection import State as ConnectionState
+
+    connection = (
+        Connection(name, ConnectionState.NOT_CONNECTED)
+        if state is None
+        else state.connections.get(name)
+    )
+    tabs: dict[Tab, TabStatus] = {}
+    problem = ""
+    try:
+        config, verdicts = load(name)
+        tabs = tab_status(config, verdicts)
+    except ConfigurationError as error:
+        problem = error.message
+    advice = waiting_text(connection, now) or next_step(connection)
+    if connection.attention:
+        advice = f"the last call was refused: {connection.attention}. {advice}"
+    return CampaignStatus(
+        name,
+        connection,
+        tabs,
+        {} if state is None else state.runs.last(name),
+        0 if state is None else state.failures.open_count(name),
+        advice,
+        problem,
+    )
+
+
+def status_document(campaigns: Sequence[CampaignStatus]) -> dict[str, object]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "campaigns": [
+            {
+                "campaign": c.name,
+                "connection": c.connection.shown_state.value,
+                "tenant_id": c.connection.tenant_id,
+                "environment": c.connection.environment.value,
+                "tabs": {
+                    tab.value: {"action": t.action, "ready": t.ready, "missing": list(t.missing)}
+                    for tab, t in c.tabs.items()
+                },
+                "last_runs": {
+                    kind: {
+                        "run_id": run.run_id,
+                        "status": run.status,
+                        "exit_code": run.exit_code,
+                        "started_at": instant(run.started_at),
+                        "finished_at": instant(run.finished_at),
+                        "counts": run.report.get("counts", {}),
+                    }
+                    for kind, run in c.last_runs.items()
+                },
+                "open_failures": c.open_failures,
+                "advice": c.advice,
+                **({"problem": c.problem} if c.problem else {}),
+            }
+            for c in campaigns
+        ],
+    }

@@ -1,0 +1,49 @@
+"""Three processes on one file never exceed the rate in any window, and do not waste it."""
+
+from __future__ import annotations
+
+import bisect
+import subprocess
+import sys
+from pathlib import Path
+
+CALLER = """
+import asyncio, sys, time
+from pathlib import Path
+from stcli.clients.ratelimit import RateLimiter
+
+async def main():
+    limiter = RateLimiter(Path(sys.argv[1]))
+    end = time.time() + 4.0
+    while time.time() < end:
+        await limiter.acquire("key", 60)
+        print(repr(time.time()))
+
+asyncio.run(main())
+"""
+
+
+def test_processes_together_keep_the_rate(tmp_path: Path) -> None:
+    """In any second at most 60 are let through, and on the whole most of them are."""
+    root = Path(__file__).parents[3]
+    callers = [
+        subprocess.Popen(
+            [sys.executable, "-c", CALLER, str(tmp_path / "limits.db")],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
+        )
+        for _ in range(3)
+    ]
+    outputs = [caller.communicate(timeout=60)[0] for caller in callers]
+    assert [caller.returncode for caller in callers] == [0, 0, 0]
+    shares = [len(output.split()) for output in outputs]
+    times = sorted(float(line) for output in outputs for line in output.split())
+    for seconds in (0.5, 1.0, 2.0, 3.0):
+        allowed = 60 * max(seconds, 1.0)
+        most = max(
+            bisect.bisect_left(times, first + seconds) - index for index, first in enumerate(times)
+        )
+        assert most <= allowed, f"{most} in {seconds} s"
+    assert len(times) >= 0.8 * 58.8 * 4
+    assert min(shares) >= 0.1 * sum(shares), f"one process starves: {shares}"

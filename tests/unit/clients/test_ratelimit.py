@@ -1,0 +1,278 @@
+"""The limiter under a virtual clock: spacing, stalls, pauses, clocks that jump."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stcli.clients.ratelimit import RateLimiter
+from stcli.errors import StateError, Unavailable
+
+START = 1_800_000_000.0
+
+
+class VirtualClock:
+    """Moves when slept on, and oversleeps when told to: a stalled event loop."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.stalls: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+        if self.stalls:
+            self.now += self.stalls.pop(0)
+        await asyncio.sleep(0)
+
+
+def limiter(folder: Path, time: VirtualClock, **options: Any) -> RateLimiter:
+    return RateLimiter(folder / "state" / "limits.db", clock=time.clock, sleep=time.sleep, **options)
+
+
+def moments(rate_limiter: RateLimiter, time: VirtualClock, count: int, rate: float) -> list[float]:
+    """When ``count`` calls, one after the other, were let through."""
+
+    async def scenario() -> list[float]:
+        result = []
+        for _ in range(count):
+            await rate_limiter.acquire("key", rate)
+            result.append(time.now)
+        return result
+
+    return asyncio.run(scenario())
+
+
+def most_in_window(times: list[float], seconds: float) -> int:
+    ordered = sorted(times)
+    return max(
+        sum(1 for later in ordered[index:] if later < first + seconds)
+        for index, first in enumerate(ordered)
+    )
+
+
+@pytest.mark.parametrize("rate", [1, 10, 60])
+def test_slots_are_evenly_spaced(tmp_path: Path, rate: int) -> None:
+    """Calls are let through at 98 % of the rate, evenly, with no burst at the start."""
+    time = VirtualClock()
+    times = moments(limiter(tmp_path, time), time, 5 * rate, rate)
+    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    assert min(gaps) == pytest.approx(1 / (rate * 0.98), abs=1e-5)
+    assert max(gaps) == pytest.approx(1 / (rate * 0.98), abs=1e-5)
+
+
+def test_stalled_loop_makes_no_burst(tmp_path: Path) -> None:
+    """Slots that passed during a stall are thrown away, never used together."""
+    time = VirtualClock()
+    time.stalls = [0.0, 0.0, 2.0, 0.0, 0.05, 0.008, 0.0, 0.3]
+    times = moments(limiter(tmp_path, time), time, 200, 60)
+    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    # A slot may be used up to 10 ms late, so the next one may follow that much sooner.
+    assert min(gaps) >= 1 / 58.8 - 0.0101
+    assert most_in_window(times, 1.0) <= 60
+    assert time.stalls == []
+
+
+def test_two_limiters_on_one_file_share_the_rate(tmp_path: Path) -> None:
+    """Two processes (here: two limiters) together do not exceed the rate."""
+    time = VirtualClock()
+    one, two = limiter(tmp_path, time), limiter(tmp_path, time)
+
+    async def scenario() -> list[float]:
+        result = []
+        for index in range(120):
+            await (one if index % 3 else two).acquire("key", 60)
+            result.append(time.now)
+        return result
+
+    assert most_in_window(asyncio.run(scenario()), 1.0) <= 60
+
+
+def test_keys_do_not_hinder_each_other(tmp_path: Path) -> None:
+    """Another key has slots of its own."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
+
+    async def scenario() -> None:
+        await shared.acquire("a", 0.1)
+        await shared.acquire("b", 0.1)
+
+    asyncio.run(scenario())
+    assert time.now == START
+
+
+def test_waiting_calls_are_served_in_order(tmp_path: Path) -> None:
+    """First come, first served among the calls of one process."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
+
+    async def scenario() -> list[int]:
+        order: list[int] = []
+
+        async def call(number: int) -> None:
+            await shared.acquire("key", 60)
+            order.append(number)
+
+        await asyncio.gather(*(call(number) for number in range(50)))
+        return order
+
+    assert asyncio.run(scenario()) == list(range(50))
+
+
+def test_cancelled_waiter_lets_the_next_one_through(tmp_path: Path) -> None:
+    """A cancelled call gives its turn back."""
+
+    async def scenario() -> None:
+        shared = RateLimiter(tmp_path / "limits.db")
+        await shared.acquire("key", 5)
+        waiting = asyncio.create_task(shared.acquire("key", 5))
+        await asyncio.sleep(0.02)
+        waiting.cancel()
+        await asyncio.wait_for(shared.acquire("key", 5), 2)
+
+    asyncio.run(scenario())
+
+
+def test_pause_holds_back_every_process(tmp_path: Path) -> None:
+    """After a pause no slot is given before its end, to the other process neither."""
+    time = VirtualClock()
+    one, two = limiter(tmp_path, time), limiter(tmp_path, time)
+
+    async def scenario() -> tuple[float, float, float]:
+        await one.acquire("key", 10)
+        await one.pause("key", 60)
+        paused_at = time.now
+        await two.acquire("key", 10)
+        first = time.now
+        await one.acquire("key", 10)
+        return paused_at, first, time.now
+
+    paused_at, first, second = asyncio.run(scenario())
+    assert first >= paused_at + 60
+    assert second > first
+
+
+def test_pause_reaches_a_call_that_already_waits(tmp_path: Path) -> None:
+    """Somebody who waits for a reserved slot waits for the pause too."""
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        shared = RateLimiter(tmp_path / "limits.db")
+        await shared.acquire("key", 10)
+        waiting = asyncio.create_task(shared.acquire("key", 10))
+        await asyncio.sleep(0.02)
+        began = loop.time()
+        await shared.pause("key", 0.6)
+        await waiting
+        return loop.time() - began
+
+    assert asyncio.run(scenario()) >= 0.59
+
+
+def test_shorter_pause_does_not_end_a_longer_one(tmp_path: Path) -> None:
+    """The end of a pause only moves away."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
+
+    async def scenario() -> None:
+        await shared.pause("key", 100)
+        await shared.pause("key", 1)
+        await shared.acquire("key", 10)
+
+    asyncio.run(scenario())
+    assert time.now >= START + 100
+
+
+def test_very_long_pause_is_not_waited_for(tmp_path: Path) -> None:
+    """A pause beyond the patience is an outage, so that no pass hangs for an hour."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time, patience_seconds=600)
+
+    async def scenario() -> None:
+        await shared.pause("key", 3000)
+        with pytest.raises(Unavailable, match="3000 seconds"):
+            await shared.acquire("key", 10)
+        time.now += 2500
+        await shared.acquire("key", 10)
+
+    asyncio.run(scenario())
+    assert time.now >= START + 3000
+
+
+@pytest.mark.parametrize("back", [2.0, 600.0, 86_400.0])
+def test_clock_set_back_blocks_nobody(tmp_path: Path, back: float) -> None:
+    """A clock that is set back does not make reserved moments hours away, held ones neither."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
+    moments(shared, time, 3, 10)
+    time.now -= back
+    began = time.now
+    moments(shared, time, 3, 10)
+    moments(limiter(tmp_path, time), time, 3, 10)
+    assert time.now - began < 2
+
+
+def test_clock_set_back_keeps_the_rest_of_a_pause(tmp_path: Path) -> None:
+    """What was left of a pause is still left."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
+    asyncio.run(shared.pause("key", 60))
+    time.now -= 1000
+    began = time.now
+    moments(shared, time, 1, 10)
+    assert 59 <= time.now - began <= 62
+
+
+def test_clock_set_forward_makes_no_burst(tmp_path: Path) -> None:
+    """After a jump forward the slots of before are thrown away."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
+    moments(shared, time, 3, 60)
+    time.now += 3600
+    times = moments(shared, time, 100, 60)
+    assert most_in_window(times, 1.0) <= 60
+
+
+def test_file_and_folder_are_private(tmp_path: Path) -> None:
+    """Nobody else can read or write the limits."""
+    time = VirtualClock()
+    moments(limiter(tmp_path, time), time, 1, 10)
+    file = tmp_path / "state" / "limits.db"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_database_is_touched_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second of 60 requests reserves about four times."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
+    opened = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(1) or connect(*a, **k))
+    moments(shared, time, 56, 60)
+    assert len(opened) == 4
+
+
+def test_damaged_file_is_replaced(tmp_path: Path) -> None:
+    """A file that is no database does not stop every pass for ever."""
+    time = VirtualClock()
+    file = tmp_path / "state" / "limits.db"
+    file.parent.mkdir()
+    file.write_bytes(b"no database at all, only text" * 100)
+    assert len(moments(limiter(tmp_path, time), time, 3, 10)) == 3
+
+
+def test_unusable_place_is_said(tmp_path: Path) -> None:
+    """A path that cannot be a file is an error of the state, with its name."""
+    (tmp_path / "state" / "limits.db").mkdir(parents=True)
+    time = VirtualClock()
+    with pytest.raises(StateError, match=r"limits\.db"):
+        moments(limiter(tmp_path, time), time, 1, 10)
