@@ -220,7 +220,7 @@ class ControlApi:
 
     def _add_faults(self, call: Call) -> Answer:
         body = dict(read_fields(call, None).values)
-        wanted = body["faults"] if "faults" in body else [body]
+        wanted = body.get("faults", [body])
         added = [Fault.parse(one) for one in wanted]
         for fault in added:
             self._world.faults.add(fault)

@@ -34,16 +34,9 @@ class Gateway:
 
     def endpoint(self, api: Api, operation: Operation | None) -> ASGIApp:
         """The ASGI application behind one route; None is for routes that do not exist."""
+        return _Endpoint(self, api, operation)
 
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            body = await _read_body(receive)
-            if body is not None:
-                call = _call(api, operation, scope, body)
-                await self._carry(api, operation, call, Exchange(scope, receive, send))
-
-        return app
-
-    async def _carry(
+    async def carry(
         self, api: Api, operation: Operation | None, call: Call, exchange: "Exchange"
     ) -> None:
         world = self._world
@@ -109,10 +102,25 @@ class Gateway:
         with self._world.lock:
             try:
                 return api.serve(operation, call)
-            except Exception:  # the emulated server itself is broken: say so, loudly, and go on
+            except Exception:  # noqa: BLE001 - a defect of the sandbox must show, not end it
                 self._world.traffic.defects += 1
                 _log.exception("the sandbox failed to answer %s %s", call.method, call.path)
                 return Answer(500, {"sandbox_defect": f"{call.method} {call.template}"})
+
+
+class _Endpoint:
+    # A class, because Starlette takes a function for a handler of its own requests.
+    def __init__(self, gateway: Gateway, api: Api, operation: Operation | None) -> None:
+        self._gateway = gateway
+        self._api = api
+        self._operation = operation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read_body(receive)
+        if body is not None:
+            call = _call(self._api, self._operation, scope, body)
+            exchange = Exchange(scope, receive, send)
+            await self._gateway.carry(self._api, self._operation, call, exchange)
 
 
 class Exchange:

@@ -58,9 +58,8 @@ class ReferralFactoryApi:
     def serve(self, operation: Operation | None, call: Call) -> Answer:
         try:
             self._admit(call)
-            if operation is None:
-                raise Refusal(404, "There is nothing under this address.")
-            return operation.handle(call)
+            handle = _nothing_here if operation is None else operation.handle
+            return handle(call)
         except Refusal as refusal:
             return Answer(refusal.status, _error_body(refusal), refusal.headers)
 
@@ -183,6 +182,10 @@ class ReferralFactoryApi:
             raise Refusal(404, "There is no such metric.")
         rewards = list(self._world.account.rewards.values()) if metric == "amount" else []
         return Answer(200, _page(call, rewards, _reward_body))
+
+
+def _nothing_here(call: Call) -> Answer:
+    raise Refusal(404, f"There is nothing under {call.path}.")
 
 
 def merge_meta(user: User, item: dict[str, str | None]) -> None:

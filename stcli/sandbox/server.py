@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -115,13 +115,21 @@ class Addresses:
         self.st_auth_url = f"{base_url}/auth"
         self.control_url = f"{base_url}/sandbox"
 
+    def environment(self) -> dict[str, str]:
+        """The variables that point the tool here."""
+        return {
+            "STCLI_RF_URL": self.rf_url,
+            "STCLI_ST_API_URL": self.st_api_url,
+            "STCLI_ST_AUTH_URL": self.st_auth_url,
+        }
+
     @classmethod
     def of(cls, listener: socket.socket) -> "Addresses":
         host, port = listener.getsockname()[:2]
         return cls(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
-class RunningSandbox:
+class RunningSandbox(Addresses):
     """A sandbox on a thread of its own for as long as the `with` block lasts."""
 
     def __init__(
@@ -133,16 +141,11 @@ class RunningSandbox:
         self.credentials: Credentials = app.world.credentials
         # Bound before anything runs: the address is known, and nobody else can take the port.
         self._listener = bind(host, port)
-        addresses = Addresses.of(self._listener)
-        self.base_url = addresses.base_url
-        self.rf_url = addresses.rf_url
-        self.st_api_url = addresses.st_api_url
-        self.st_auth_url = addresses.st_auth_url
-        self.control_url = addresses.control_url
+        super().__init__(Addresses.of(self._listener).base_url)
         self._server = _QuietServer(_config(app))
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
 
-    def __enter__(self) -> "RunningSandbox":
+    def __enter__(self) -> Self:
         started = threading.Event()
         self._server.when_started = started.set
         self._thread.start()
@@ -169,7 +172,9 @@ def bind(host: str, port: int) -> socket.socket:
     if host not in LOOPBACK_HOSTS:
         raise ValueError(f"the sandbox listens on {', '.join(LOOPBACK_HOSTS)} only, not on {host}")
     family = socket.AF_INET6 if host == "::1" else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio switches Nagle's delay off only where it is: without,
+    # every answer to a kept connection would take 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1" if host == "localhost" else host, port))

@@ -44,13 +44,16 @@ class ServiceTitanApi:
 
     def serve(self, operation: Operation | None, call: Call) -> Answer:
         try:
-            if operation is None:
-                raise Refusal(404, "There is nothing under this address.")
-            self._admit(operation, call)
-            return operation.handle(call)
+            return self._answer(operation, call)
         except Refusal as refusal:
             body = self._problem(refusal.status, refusal.title, refusal.errors)
             return Answer(refusal.status, body, refusal.headers)
+
+    def _answer(self, operation: Operation | None, call: Call) -> Answer:
+        if operation is None:
+            raise Refusal(404, f"There is nothing under {call.path}.")
+        self._admit(operation, call)
+        return operation.handle(call)
 
     def fault_body(self, status: int) -> dict[str, Any]:
         return self._problem(status, TITLES.get(status, "The request failed."), {})

@@ -44,6 +44,8 @@ class Control:
             Route("/leads", self._with_body(self._add_lead), methods=post),
             Route("/referrers", self._with_body(self._add_referrer), methods=post),
             Route("/users/{id:int}", self._with_body(self._change_user), methods=post),
+            Route("/users", self._with_body(self._users), methods=get),
+            Route("/jobs", self._with_body(self._jobs), methods=get),
             Route("/campaigns/{code}", self._with_body(self._change_campaign), methods=post),
             Route("/bookings", self._with_body(self._bookings), methods=get),
             Route("/bookings", self._with_body(self._add_booking), methods=post),
@@ -117,6 +119,12 @@ class Control:
         if campaign is None:
             raise ValueError("no such campaign")
         return self.world.add_user({**body, "campaign_id": campaign["id"]})
+
+    def _users(self, _request: Request, _body: Record) -> object:
+        return list(self.world.users.values())
+
+    def _jobs(self, _request: Request, _body: Record) -> object:
+        return list(self.world.jobs.values())
 
     def _change_user(self, request: Request, body: Record) -> object:
         user = self.world.users[request.path_params["id"]]

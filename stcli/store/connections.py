@@ -82,7 +82,7 @@ class Connections:
                 "SELECT at, step, from_state, to_state, actor, note FROM connection_events "
                 "WHERE campaign = ? ORDER BY event_id",
                 (campaign,),
-            ).tuples()
+            )
             return [(r[0], r[1], r[2], r[3], r[4], r[5]) for r in rows]
 
     def set_attention(self, campaign: CampaignName, reason: str) -> None:

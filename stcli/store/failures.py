@@ -84,7 +84,7 @@ class Failures:
                 f"SELECT {_COLUMNS} FROM failures WHERE campaign = ? AND (? IS NULL OR pass = ?) "
                 "ORDER BY failure_id",
                 (campaign, kind, kind),
-            ).tuples()
+            )
             return [
                 StoredFailure(
                     r[0],

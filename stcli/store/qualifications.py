@@ -80,7 +80,7 @@ class Qualifications:
         self, campaign: CampaignName, rest: str, values: tuple[object, ...]
     ) -> list[Watched]:
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(_SELECT + rest, (campaign, *values)).tuples()
+            rows = sql.exec_driver_sql(_SELECT + rest, (campaign, *values))
             return [
                 Watched(
                     user_id=UserId(r[0]),
@@ -102,7 +102,7 @@ class Qualifications:
             rows = sql.exec_driver_sql(
                 "SELECT state, count(*) FROM qualifications WHERE campaign = ? GROUP BY state",
                 (campaign,),
-            ).tuples()
+            )
             return {QualificationState(row[0]): row[1] for row in rows}
 
     def oldest_booking(self, tenant: str) -> datetime | None:

@@ -62,7 +62,7 @@ class Runs:
                 "FROM runs r WHERE campaign = ? AND started_at = (SELECT max(started_at) FROM runs "
                 "WHERE campaign = r.campaign AND pass = r.pass)",
                 (campaign,),
-            ).tuples()
+            )
             return {
                 row[2]: Run(
                     RunId(row[0]),

@@ -111,7 +111,12 @@ def test_newer_token_elsewhere_is_named() -> None:
 @pytest.mark.parametrize("ask", [read, write])
 @pytest.mark.parametrize(
     "reply",
-    [page_of_html(503), document({}, 500), Reply(fault="reset"), Reply(200, GOOD.body, fault="cut")],
+    [
+        page_of_html(503),
+        document({}, 500),
+        Reply(fault="reset"),
+        Reply(200, GOOD.body, fault="cut"),
+    ],
     ids=["html503", "500", "reset", "cut"],
 )
 def test_repeatable_calls_go_on_after_a_fault(ask: Any, reply: Reply) -> None:

@@ -124,7 +124,12 @@ def test_other_conflict_is_a_refusal() -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [page_of_html(503), document({}, 500), Reply(fault="reset"), Reply(200, GOOD.body, fault="cut")],
+    [
+        page_of_html(503),
+        document({}, 500),
+        Reply(fault="reset"),
+        Reply(200, GOOD.body, fault="cut"),
+    ],
     ids=["html503", "500", "reset", "cut"],
 )
 def test_read_is_repeated_after_a_fault(reply: Reply) -> None:
@@ -322,9 +327,7 @@ def test_token_requests_survive_throttling_and_outages() -> None:
         document({"access_token": "t", "expires_in": 900}),
     ]
     waits = Waits()
-    result, server = run(
-        lambda _: replies.pop(0), lambda client: client.fresh_token(), waits=waits
-    )
+    result, server = run(lambda _: replies.pop(0), lambda client: client.fresh_token(), waits=waits)
     assert result is None
     assert waits.slept[0] == 3.0
     assert len(server.requests) == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ class VirtualClock:
 
 
 def limiter(folder: Path, time: VirtualClock, **options: Any) -> RateLimiter:
-    return RateLimiter(folder / "state" / "limits.db", clock=time.clock, sleep=time.sleep, **options)
+    return RateLimiter(
+        folder / "state" / "limits.db", clock=time.clock, sleep=time.sleep, **options
+    )
 
 
 def moments(rate_limiter: RateLimiter, time: VirtualClock, count: int, rate: float) -> list[float]:
@@ -64,7 +67,7 @@ def test_slots_are_evenly_spaced(tmp_path: Path, rate: int) -> None:
     """Calls are let through at 98 % of the rate, evenly, with no burst at the start."""
     time = VirtualClock()
     times = moments(limiter(tmp_path, time), time, 5 * rate, rate)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert min(gaps) == pytest.approx(1 / (rate * 0.98), abs=1e-5)
     assert max(gaps) == pytest.approx(1 / (rate * 0.98), abs=1e-5)
 
@@ -74,7 +77,7 @@ def test_stalled_loop_makes_no_burst(tmp_path: Path) -> None:
     time = VirtualClock()
     time.stalls = [0.0, 0.0, 2.0, 0.0, 0.05, 0.008, 0.0, 0.3]
     times = moments(limiter(tmp_path, time), time, 200, 60)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     # A slot may be used up to 10 ms late, so the next one may follow that much sooner.
     assert min(gaps) >= 1 / 58.8 - 0.0101
     assert most_in_window(times, 1.0) <= 60

@@ -1,0 +1,182 @@
+"""A sandbox over real HTTP, and the command line run in this process against it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from stcli.cli.app import run
+from stcli.sandbox_own.server import RunningSandbox
+
+FIELDS = """\
+    source:               {type: dynamic, from: campaign.name}
+    name:                 {type: dynamic, from: first_name}
+    email:                {type: dynamic, from: email}
+    phone:                {type: dynamic, from: meta.Phone}
+    summary:              {type: template, template: "Referred by {referrer.first_name}"}
+    is_first_time_client: {type: manual_select, value: "Yes"}
+    external_id:          {type: dynamic, from: code}
+"""
+
+CAMPAIGN = """\
+version: 1
+referral_campaign: spring-hvac
+servicetitan:
+  tenant_id: 985798691
+leads:
+  action: create_booking
+  fields:
+%s
+qualification:
+  method: booking_becomes_job_and_reaches
+  property: job_status
+  value: Completed
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one command line printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+@dataclass
+class World:
+    """The sandbox's control routes."""
+
+    url: str
+
+    def get(self, path: str) -> Any:
+        return httpx.get(self.url + path, trust_env=False).raise_for_status().json()
+
+    def post(self, path: str, **body: Any) -> Any:
+        return httpx.post(self.url + path, json=body, trust_env=False).raise_for_status().json()
+
+    def fault(self, kind: str, **options: Any) -> None:
+        self.post("/faults", kind=kind, **options)
+
+    def no_faults(self) -> None:
+        httpx.delete(self.url + "/faults", trust_env=False).raise_for_status()
+
+    def bookings(self) -> list[Any]:
+        """Those that our campaign made."""
+        return [b for b in self.get("/bookings") if b["source"] == "Spring HVAC"]
+
+    def per_external_id(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for booking in self.bookings():
+            counts[booking["externalId"]] = counts.get(booking["externalId"], 0) + 1
+        return counts
+
+    def requests(self) -> dict[str, int]:
+        return dict(self.get("/requests")["counts"])
+
+    def st_requests(self) -> int:
+        return sum(n for name, n in self.requests().items() if " /st/" in name)
+
+    def job_of(self, booking: Any, *statuses: str, **options: Any) -> Any:
+        """The booking becomes a job that goes through these statuses."""
+        job = self.post(f"/bookings/{booking['id']}/convert", **options)
+        for status in statuses:
+            job = self.post(f"/jobs/{job['id']}/status", status=status)
+        return job
+
+
+Cli = Callable[..., Ran]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run a command line as the console script does."""
+
+    def ran(*words: str, stdin: str = "") -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run(words)
+        return Ran(int(code), out.getvalue(), err.getvalue())
+
+    return ran
+
+
+@pytest.fixture
+def sandbox() -> Iterator[RunningSandbox]:
+    with RunningSandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def pointed(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> RunningSandbox:
+    """The environment points at the sandbox, with its secrets; unanswered writes settle quickly."""
+    known = sandbox.credentials
+    for name, value in (
+        ("STCLI_RF_URL", sandbox.urls.rf),
+        ("STCLI_ST_API_URL", sandbox.urls.st_api),
+        ("STCLI_ST_AUTH_URL", sandbox.urls.st_auth),
+        ("STCLI_RF_TOKEN", known.rf_token),
+        ("STCLI_ST_APP_KEY", known.app_key),
+        ("STCLI_ST_CLIENT_SECRET", known.client_secret),
+        ("STCLI_ST_TIMEOUT_SECONDS", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    return sandbox
+
+
+@pytest.fixture
+def world(sandbox: RunningSandbox) -> World:
+    return World(sandbox.urls.control)
+
+
+@pytest.fixture
+def fields() -> str:
+    """A whole mapping of the leads tab."""
+    return FIELDS
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def connected(pointed: RunningSandbox, cli: Cli, home: Path) -> Path:
+    """A connected campaign with a whole mapping; answers its file."""
+    file = home / "campaigns" / "spring-hvac.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(CAMPAIGN % FIELDS.rstrip(), encoding="utf-8")
+    known = pointed.credentials
+    for words in (
+        ("connect", "spring-hvac", "--tenant-id", str(known.tenant_id)),
+        ("requests", "approve", "spring-hvac"),
+        (
+            "finalize",
+            "spring-hvac",
+            "--client-id",
+            known.client_id,
+            "--booking-provider",
+            str(known.booking_provider),
+        ),
+    ):
+        ran = cli(*words)
+        assert ran.code == 0, ran.text
+    return file
