@@ -36,6 +36,7 @@ class ControlApi:
             Operation("POST", "/referrers", self._add_referrer),
             Operation("POST", "/rf/token", self._rotate_token),
             Operation("POST", "/rf/campaigns/{code}", self._change_campaign),
+            Operation("GET", "/rf/users", self._users),
             Operation("POST", "/rf/users/{identifier}", self._change_user),
             Operation("POST", "/st/grants", self._grant),
             Operation("POST", "/st/app-keys", self._app_keys),
@@ -82,7 +83,7 @@ class ControlApi:
 
     def _qualifications(self, call: Call) -> Answer:
         del call
-        return Answer(200, {"qualifications": list(self._world.qualifications)})
+        return Answer(200, list(self._world.qualifications))
 
     # Referral Factory
 
@@ -131,6 +132,10 @@ class ControlApi:
         campaign.name = fields.text("name", campaign.name)
         campaign.fields.update(fields.get("fields") or {})
         return Answer(200, {"code": campaign.code, "status": campaign.status})
+
+    def _users(self, call: Call) -> Answer:
+        del call
+        return Answer(200, [user_body(user) for user in self._world.account.in_order()])
 
     def _change_user(self, call: Call) -> Answer:
         fields = read_fields(
@@ -216,7 +221,7 @@ class ControlApi:
 
     def _faults(self, call: Call) -> Answer:
         del call
-        return Answer(200, {"faults": [f.report() for f in self._world.faults.faults]})
+        return Answer(200, [fault.report() for fault in self._world.faults.faults])
 
     def _add_faults(self, call: Call) -> Answer:
         body = dict(read_fields(call, None).values)
@@ -224,7 +229,7 @@ class ControlApi:
         added = [Fault.parse(one) for one in wanted]
         for fault in added:
             self._world.faults.add(fault)
-        return Answer(201, {"faults": [fault.report() for fault in added]})
+        return Answer(201, [fault.report() for fault in added])
 
     def _clear_faults(self, call: Call) -> Answer:
         del call

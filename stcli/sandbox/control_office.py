@@ -78,6 +78,7 @@ class OfficeRoutes:
             Operation("POST", "/bookings/{id}", self._change_booking),
             Operation("POST", "/bookings/{id}/convert", self._convert),
             Operation("POST", "/bookings/{id}/dismiss", self._dismiss),
+            Operation("GET", "/jobs", self._jobs),
             Operation("POST", "/jobs/{id}", self._change_job),
             Operation("POST", "/jobs/{id}/status", self._set_status),
             Operation("POST", "/jobs/{id}/history", self._add_event),
@@ -92,7 +93,7 @@ class OfficeRoutes:
 
     def _bookings(self, call: Call) -> Answer:
         found = self._world.bookings(call.query.get("external_id"))
-        return Answer(200, {"bookings": [_whole_booking(booking) for booking in found]})
+        return Answer(200, [_whole_booking(booking) for booking in found])
 
     def _add_booking(self, call: Call) -> Answer:
         known = {**BOOKING_FIELDS, "provider": int, "tenant_id": int}
@@ -150,6 +151,11 @@ class OfficeRoutes:
         return Answer(200, booking_body(self._world.dismiss_booking(_id(call), reason)))
 
     # Jobs
+
+    def _jobs(self, call: Call) -> Answer:
+        del call
+        tenants = self._world.tenants.values()
+        return Answer(200, [job_export_body(j) for t in tenants for j in t.jobs.values()])
 
     def _change_job(self, call: Call) -> Answer:
         """A property given as null is emptied."""

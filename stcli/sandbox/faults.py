@@ -41,8 +41,8 @@ GARBAGE_BODY = b"<!doctype html><html><body>Please sign in to the guest network<
 class Fault:
     """`times` matching requests meet it (None: all), or every `every`-th, or a share of them."""
 
-    api: str
     kind: str
+    api: str | None = None
     method: str | None = None
     route: str = ""
     body_contains: str | None = None
@@ -69,7 +69,7 @@ class Fault:
         unknown = sorted(set(wanted) - known)
         if unknown:
             raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        if wanted.get("api") not in ("rf", "st", "auth"):
+        if wanted.get("api") not in (None, "rf", "st", "auth"):
             raise ValueError("api must be rf, st or auth")
         if wanted.get("kind") not in COURSES:
             raise ValueError(f"kind must be one of {', '.join(COURSES)}")
@@ -93,7 +93,7 @@ class Fault:
 
     def concerns(self, api: str, call: Call) -> bool:
         return (
-            self.api == api
+            self.api in (None, api)
             and (self.method is None or self.method.upper() == call.method)
             and (self.route in call.template or self.route in call.path)
             and (self.body_contains is None or self.body_contains.encode() in call.body)

@@ -69,7 +69,7 @@ class World:
     def get(self, path: str) -> Any:
         return httpx.get(self.url + path, trust_env=False).raise_for_status().json()
 
-    def post(self, path: str, **body: Any) -> Any:
+    def post(self, path: str, /, **body: Any) -> Any:
         return httpx.post(self.url + path, json=body, trust_env=False).raise_for_status().json()
 
     def fault(self, kind: str, **options: Any) -> None:

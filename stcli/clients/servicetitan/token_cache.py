@@ -56,7 +56,8 @@ class TokenCache:
             text, expires_at = document["access_token"], float(document["expires_at"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return Token(Secret(text), expires_at) if isinstance(text, str) and text else None
+        is_token = isinstance(text, str) and text and text.isascii() and text.isprintable()
+        return Token(Secret(text), expires_at) if is_token and " " not in text else None
 
     def write(self, token: Token) -> None:
         """Keep a token for others. A file that cannot be written costs a request, not the pass."""

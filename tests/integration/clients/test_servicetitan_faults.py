@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stcli.clients import transport
 from stcli.clients.servicetitan.client import ServiceTitanClient
 from stcli.domain.ids import BookingId, JobId
 from stcli.domain.records import Booking, BookingDraft, FeedPage
@@ -224,6 +225,18 @@ def test_read_of_another_shape_is_unexpected(reply: Reply) -> None:
     error, server = run(in_turn(reply), read)
     assert isinstance(error, UnexpectedAnswer)
     assert len(server.calls) == 1
+
+
+def test_answer_beyond_the_bound_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A success that is too big is given up; of an error only a beginning is read."""
+    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(transport, "MAX_ERROR_BODY_BYTES", 1000)
+    big = {**BOOKING, "summary": "x" * 2_000_000}
+    error, _ = run(in_turn(document(big)), read)
+    assert isinstance(error, UnexpectedAnswer)
+    error, _ = run(in_turn(document({"title": "big", **big}, 400)), read)
+    assert isinstance(error, RecordRejected)
+    assert "HTTP 400" in error.message
 
 
 def test_rejection_tells_title_fields_and_trace_masked() -> None:

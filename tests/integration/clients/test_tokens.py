@@ -88,7 +88,15 @@ def test_token_is_renewed_a_minute_before_its_end(tmp_path: Path, seconds: int, 
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"access_token": 5, "expires_at": 1}', '{"access_token": "x"}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"access_token": 5, "expires_at": 1}',
+        '{"access_token": "x"}',
+        '{"access_token": "a b", "expires_at": 1e18}',
+    ],
 )
 def test_damaged_cache_is_replaced(tmp_path: Path, content: str) -> None:
     """A file that is no token counts as none and is written anew."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,43 @@ def test_unusable_place_is_said(tmp_path: Path) -> None:
     time = VirtualClock()
     with pytest.raises(StateError, match=r"limits\.db"):
         moments(limiter(tmp_path, time), time, 1, 10)
+
+
+def test_clock_set_back_drops_the_slots_already_held(tmp_path: Path) -> None:
+    """A process that holds slots when the clock is set back does not wait for the old time."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
+
+    async def scenario() -> float:
+        await shared.acquire("key", 60)
+        time.now -= 600
+        began = time.now
+        await shared.acquire("key", 60)
+        return time.now - began
+
+    assert asyncio.run(scenario()) < 2
+
+
+def test_slots_reserved_while_a_pause_is_written_are_not_used(tmp_path: Path) -> None:
+    """A reservation that was read before the pause and arrives after it is thrown away."""
+    time = VirtualClock()
+    has_reserved, may_return = threading.Event(), threading.Event()
+
+    class Slow(RateLimiter):
+        def _reserve(self, key: str, per_second: float) -> tuple[list[float], float]:
+            slots = super()._reserve(key, per_second)
+            has_reserved.set()
+            may_return.wait(5)
+            return slots
+
+    shared = Slow(tmp_path / "limits.db", clock=time.clock, sleep=time.sleep)
+
+    async def scenario() -> None:
+        waiting = asyncio.create_task(shared.acquire("key", 10))
+        await asyncio.to_thread(has_reserved.wait, 5)
+        await shared.pause("key", 60)
+        may_return.set()
+        await waiting
+
+    asyncio.run(scenario())
+    assert time.now >= START + 60

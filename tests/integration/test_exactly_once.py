@@ -1,0 +1,200 @@
+"""One booking for each person, whatever happens between."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stcli.sandbox_own.server import RunningSandbox
+from stcli.sandbox_own.settings import SandboxSettings
+
+
+@pytest.fixture
+def sandbox():
+    """Thirty leads, one of them a test."""
+    with RunningSandbox(SandboxSettings(leads=30)) as running:
+        yield running
+
+
+def _until_quiet(cli, passes: int = 6) -> None:
+    for _ in range(passes):
+        ran = cli("leads", "run", "--json")
+        assert ran.code in (0, 5, 6), ran.text
+        if ran.code == 0 and ran.document["counts"]["unchanged"] == 29:
+            return
+    raise AssertionError(f"never quiet: {ran.text}")
+
+
+def _one_each(world) -> None:
+    counts = world.per_external_id()
+    assert len(counts) == 29
+    assert set(counts.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("lose_answer", {"every": 3}),
+        ("reset_before", {"every": 3}),
+        ("truncate", {"every": 3}),
+        ("garbage", {"every": 4, "times": 5}),
+        ("late_commit", {"every": 3, "later_seconds": 0.7}),
+        ("status", {"every": 3, "status": 500, "times": 6}),
+        ("status", {"every": 3, "status": 503, "body": "<html>", "content_type": "text/html",
+                    "times": 6}),
+        ("status", {"every": 4, "status": 429, "headers": {"Retry-After": "1"}, "times": 2}),
+        ("status", {"every": 5, "status": 409, "body": "The tenant is suspended for maintenance",
+                    "times": 2}),
+    ],
+)
+def test_faults_of_the_write_make_no_second_booking(connected, cli, world, kind, options) -> None:
+    """Lost answers, late commits, 5xx, throttling and maintenance: one booking each in the end."""
+    world.fault(kind, method="POST", path="/bookings", **options)
+    for _ in range(2):
+        ran = cli("leads", "run", "--json")
+        assert ran.code in (0, 5, 6), ran.text
+    world.no_faults()
+    time.sleep(0.8)
+    _until_quiet(cli)
+    _one_each(world)
+
+
+def test_a_doubtful_booking_that_exists_is_found_at_once(connected, cli, world) -> None:
+    """The list shows it: linked in the same pass, without a second POST."""
+    world.fault("lose_answer", method="POST", path="/bookings", every=3)
+    ran = cli("leads", "run", "--json")
+    assert ran.code == 0, ran.text
+    counts = ran.document["counts"]
+    assert counts["linked"] == 9
+    assert counts["created"] + counts["linked"] == 29
+    posts = world.requests()["POST /st/crm/v2/tenant/{}/booking-provider/{}/bookings"]
+    assert posts == 29
+    _one_each(world)
+
+
+def test_a_server_that_is_down_ends_the_pass(connected, cli, world) -> None:
+    """Silent writes in a row: exit 6, the rest is left for the next pass."""
+    world.fault("status", method="POST", path="/bookings", status=500)
+    ran = cli("leads", "run", "--json")
+    assert ran.code == 6, ran.text
+    assert ran.document["error"]["exit_code"] == 6
+    world.no_faults()
+    _until_quiet(cli)
+    _one_each(world)
+
+
+def test_a_deleted_database_makes_no_second_booking(connected, cli, world, home: Path) -> None:
+    """The bookings feed shows what was booked."""
+    cli("leads", "run", "--limit", "20")
+    for file in (home / "state").glob("stcli.db*"):
+        file.unlink()
+    for words in (("connect", "spring-hvac", "--tenant-id", "985798691"),
+                  ("requests", "approve", "spring-hvac"),
+                  ("finalize", "spring-hvac", "--client-id", "cid.sandbox",
+                   "--booking-provider", "4521")):
+        assert cli(*words).code == 0
+    ran = cli("leads", "run", "--json")
+    assert ran.document["counts"]["linked"] == 20
+    assert ran.document["counts"]["created"] == 9
+    _one_each(world)
+
+
+def test_a_restored_old_database_makes_no_second_booking(connected, cli, world, home) -> None:
+    """A copy from before the bookings, put back after them."""
+    cli("leads", "run", "--limit", "5")
+    shutil.copytree(home / "state", home.parent / "copy")
+    cli("leads", "run")
+    shutil.rmtree(home / "state")
+    shutil.copytree(home.parent / "copy", home / "state")
+    ran = cli("leads", "run", "--json")
+    assert ran.document["counts"]["created"] == 0
+    assert ran.document["counts"]["linked"] == 24
+    _one_each(world)
+
+
+def test_a_changed_mapping_does_not_book_anybody_again(connected, cli, world) -> None:
+    """Who was booked stays booked, under whatever external id."""
+    cli("leads", "run")
+    text = connected.read_text(encoding="utf-8")
+    connected.write_text(text.replace("{type: dynamic, from: code}",
+                                      '{type: template, template: "rf-{id}"}'))
+    assert cli("leads", "run", "--json").document["counts"]["created"] == 0
+    assert len(world.bookings()) == 29
+
+
+def _spawn(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "stcli", *words],
+        env=dict(os.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kill_9_at_any_moment_makes_no_second_booking(connected, cli, world, seed) -> None:
+    """A process killed from outside, again and again, then a quiet run."""
+    chance = random.Random(seed)
+    world.fault("delay", method="POST", path="/bookings", seconds=0.15)
+    for _ in range(4):
+        process = _spawn("leads", "run", "--limit", "8")
+        time.sleep(0.55 + chance.random() * 0.5)
+        process.kill()
+        process.communicate()
+    world.no_faults()
+    _until_quiet(cli)
+    _one_each(world)
+
+
+def test_two_processes_do_not_share_a_campaign(connected, cli, world) -> None:
+    """One works, the other ends with 7 and says who holds the lock since when."""
+    world.fault("delay", method="POST", path="/bookings", seconds=0.7)
+    first = _spawn("leads", "run")
+    deadline = time.monotonic() + 10
+    while not any("POST" in name and "booking-provider" in name for name in world.requests()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    ran = cli("leads", "run", "--json")
+    assert ran.code == 7, ran.text
+    assert str(first.pid) in ran.document["error"]["message"]
+    first.communicate()
+    assert first.returncode == 0
+    _one_each(world)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_cleanly_and_the_next_run_goes_on(connected, cli, world, number, code) -> None:
+    """Within five seconds, exit 130 or 143, one document, and nobody is booked twice."""
+    world.fault("delay", method="POST", path="/bookings", seconds=0.4)
+    process = _spawn("leads", "run", "--json")
+    while not any("POST" in name and "booking-provider" in name for name in world.requests()):
+        time.sleep(0.02)
+    asked = time.monotonic()
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=10)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == code
+    assert '"status": "interrupted"' in out
+    world.no_faults()
+    _until_quiet(cli)
+    _one_each(world)
+
+
+def test_limits_are_kept(connected, cli, world) -> None:
+    """Neither system ever refused a call for coming too fast."""
+    cli("leads", "run")
+    cli("qualify", "run")
+    seen = world.get("/requests")
+    assert seen["servicetitan"]["refused"] == 0
+    assert seen["referral_factory"]["refused"] == 0
+    assert seen["servicetitan"]["most_in_a_second"] <= 60

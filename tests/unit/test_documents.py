@@ -1,0 +1,65 @@
+"""The README and the samples say what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stcli.cli.app import COMMANDS
+from stcli.config.load import load_campaign
+from stcli.domain.campaign import Tab
+from stcli.errors import EXIT_CODE_MEANINGS, ExitCode, StcliError
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _errors(kind: type[StcliError]) -> list[type[StcliError]]:
+    return [kind, *(found for sub in kind.__subclasses__() for found in _errors(sub))]
+
+
+def test_every_error_has_a_code_of_the_product_and_a_kind() -> None:
+    """The tree is walked; a new error cannot forget either."""
+    for error in _errors(StcliError):
+        assert isinstance(error.exit_code, ExitCode)
+        assert error.kind
+        assert error.exit_code is not ExitCode.DONE
+
+
+def test_the_table_of_exit_codes_is_the_enum() -> None:
+    """README and code name the same codes with the same meanings."""
+    rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", README, re.MULTILINE))
+    assert {int(code): text for code, text in rows.items()} == {
+        int(code): text for code, text in EXIT_CODE_MEANINGS.items()
+    }
+
+
+def test_the_table_of_commands_is_complete() -> None:
+    """Each command of the root stands in the README's table, and nothing else does."""
+    rows = set(re.findall(r"^\| `([a-z]+)", README, re.MULTILINE))
+    assert rows == set(COMMANDS)
+
+
+def test_the_first_two_commands_set_up_and_test() -> None:
+    """The first two code lines are whole: one runs the demo, one the tests."""
+    block = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    lines = block.group(1).strip().splitlines()
+    assert lines[0].endswith("stcli demo")
+    assert lines[1].endswith("pytest")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_a_sample_is_ready(path: Path) -> None:
+    """Every sample campaign reads and could run."""
+    loaded = load_campaign(path, path.stem)
+    for tab in (Tab.LEADS, Tab.REFERRERS):
+        assert not loaded.problems(tab)
+    assert not loaded.verdicts[Tab.LEADS].missing
+
+
+def test_there_are_samples() -> None:
+    """The glob above found something."""
+    assert len(list((ROOT / "configs").glob("*.yaml"))) >= 2

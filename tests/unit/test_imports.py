@@ -1,0 +1,84 @@
+"""The layers: who may import whom, read from the import statements themselves."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "stcli"
+
+ALLOWED: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "cli": {"cli", "usecases", "wiring", "domain", "errors", "paths", "logs", "sandbox", "__init__"},
+    "usecases": {"usecases", "domain", "store", "errors"},
+    "wiring": {"usecases", "clients", "store", "credentials", "config", "domain", "errors", "paths",
+               "logs", "processes", "__init__"},
+    "clients": {"clients", "domain", "errors", "paths", "__init__"},
+    "store": {"store", "domain", "errors", "paths"},
+    "credentials": {"credentials", "domain", "errors", "paths"},
+    "config": {"config", "domain", "errors", "paths"},
+    "domain": {"domain", "errors"},
+    "sandbox": {"sandbox"},
+    "processes": {"store"},
+    "logs": {"paths"},
+    "errors": set(),
+    "paths": {"errors"},
+}
+"""What each part may import of stcli. ``usecases`` may name the store: there is one store (over
+several engines), so a second description of it would only repeat the first."""
+
+OUTSIDE: dict[str, set[str]] = {
+    "httpx": {"clients/transport.py"},
+    "keyring": {"credentials/os_keyring.py"},
+    "starlette": {"sandbox"},
+    "uvicorn": {"sandbox"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "sqlalchemy": {"store"},
+    "yaml": {"config", "cli/config.py"},
+    "msgspec": {"clients", "wiring.py"},
+    "pydantic": {"domain", "config"},
+    "platformdirs": {"paths.py"},
+}
+"""Which places may use a library."""
+
+
+def _imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module)
+            if node.module == "stcli":
+                names.update(f"stcli.{alias.name}" for alias in node.names)
+    return names
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
+    """Network in clients, SQL in store, files in config, terminal in cli; and httpx in one module."""
+    place = path.relative_to(PACKAGE).as_posix()
+    part = place.split("/")[0].removesuffix(".py")
+    for name in _imports(path):
+        root, _, rest = name.partition(".")
+        if root == "stcli":
+            wanted = rest.split(".")[0] if rest else "__init__"
+            if not (PACKAGE / wanted).exists() and not (PACKAGE / f"{wanted}.py").exists():
+                wanted = "__init__"
+            assert wanted in ALLOWED[part], f"{place} may not import {name}"
+        elif root in OUTSIDE:
+            fits = any(place == where or place.startswith(f"{where}/") for where in OUTSIDE[root])
+            assert fits, f"{place} may not use {root}"
+
+
+def test_no_drawer_for_everything() -> None:
+    """No utils, helpers or common: a file has one reason to exist."""
+    assert not [p for p in FILES if p.stem in ("utils", "util", "helpers", "common", "misc")]
