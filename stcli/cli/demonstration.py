@@ -18,7 +18,7 @@ from typing import Any
 
 from stcli.cli.output import line, table
 from stcli.errors import StcliError
-from stcli.sandbox_own.server import RunningSandbox
+from stcli.sandbox.server import RunningSandbox
 
 MAPPING = """\
 leads:
@@ -137,12 +137,13 @@ class _Story:
 
     def _show_table(self) -> None:
         self._say("6. Who came how far")
-        world = self._sandbox.world
-        jobs = {job["id"]: job for job in world.jobs.values()}
-        bookings = {b["externalId"]: b for b in world.bookings.values()}
+        jobs = {job["id"]: job for job in self._world("GET", "/jobs")}
+        bookings = {b["externalId"]: b for b in self._world("GET", "/bookings")}
+        people = self._world("GET", "/rf/users")
+        ours = next(user["campaign_id"] for user in people if user["code"] in bookings)
         rows = []
-        for user in world.users.values():
-            if user["type"] != "person_invited":
+        for user in people:
+            if user["type"] != "person_invited" or user["campaign_id"] != ours:
                 continue
             booking: dict[str, Any] = bookings.get(user["code"], {})
             job: dict[str, Any] = jobs.get(booking.get("jobId") or 0, {})
@@ -184,7 +185,7 @@ class _Story:
 
     def _world(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Move the sandbox's world on, as an office would."""
-        url = self._sandbox.urls.control + path
+        url = self._sandbox.control_url + path
         if not url.startswith("http://127.0.0.1:"):
             raise StcliError("the sandbox is not on this machine")
         request = urllib.request.Request(  # noqa: S310 - loopback, checked above

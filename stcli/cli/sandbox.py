@@ -24,6 +24,9 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 finds a free one.")] = 8765,
     host: Annotated[str, typer.Option("--host", help="This machine only.")] = "127.0.0.1",
     leads: Annotated[int, typer.Option("--leads", min=0, help="How many leads to make up.")] = 12,
+    customers: Annotated[
+        int, typer.Option("--customers", min=0, help="How many customers to make up.")
+    ] = 24,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same people.")] = 1,
     feed_lag: Annotated[
         float, typer.Option("--feed-lag", min=0, help="Seconds until a feed shows a change.")
@@ -36,23 +39,27 @@ def serve(
 
     Prints the variables that point stcli at it, and the secrets it accepts.
     """
-    from stcli.sandbox_own.server import Urls, serve as serve_forever
-    from stcli.sandbox_own.settings import SandboxSettings
+    from stcli.sandbox.server import Addresses
+    from stcli.sandbox.server import serve as serve_forever
+    from stcli.sandbox.settings import Credentials, SandboxSettings
 
     settings = SandboxSettings(
-        seed=seed, leads=leads, feed_lag_seconds=feed_lag, newest_first=newest_first
+        seed=seed,
+        leads=leads,
+        customers=customers,
+        feed_lag_seconds=feed_lag,
+        rf_users_order="newest" if newest_first else "oldest",
     )
-    known = settings.credentials
+    known = Credentials.from_seed(seed)
 
-    def ready(urls: Urls) -> None:
-        line(f"export STCLI_RF_URL={urls.rf}")
-        line(f"export STCLI_ST_API_URL={urls.st_api}")
-        line(f"export STCLI_ST_AUTH_URL={urls.st_auth}")
+    def ready(addresses: Addresses) -> None:
+        for name, value in addresses.environment().items():
+            line(f"export {name}={value}")
         line(f"# Referral Factory token: {known.rf_token}   app key: {known.app_key}")
         line(f"# tenant id: {known.tenant_id}   campaign: spring-hvac")
         line(f"# client id: {known.client_id}   client secret: {known.client_secret}")
         line(f"# booking provider value: {known.booking_provider}")
-        line(f"# move the world on: POST {urls.control}/bookings/ID/convert, /jobs/ID/status")
+        line(f"# move the world on: POST {addresses.control_url}/bookings/ID/convert, /jobs/ID/status")
         note("Serving; Ctrl-C ends it.")
         import sys
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from stcli.sandbox_own.server import RunningSandbox
+from stcli.sandbox.server import RunningSandbox
+from stcli.sandbox.settings import Credentials
 
 ROOT = Path(__file__).parents[2]
+CLIENT_ID = Credentials.from_seed(1).client_id
 
 Installed = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -60,9 +62,9 @@ def bare(stcli: Path, tmp_path: Path) -> Iterator[Installed]:
             "PATH": "/usr/bin:/bin",
             "HOME": str(tmp_path),
             "STCLI_HOME": str(tmp_path / "cron home"),
-            "STCLI_RF_URL": sandbox.urls.rf,
-            "STCLI_ST_API_URL": sandbox.urls.st_api,
-            "STCLI_ST_AUTH_URL": sandbox.urls.st_auth,
+            "STCLI_RF_URL": sandbox.rf_url,
+            "STCLI_ST_API_URL": sandbox.st_api_url,
+            "STCLI_ST_AUTH_URL": sandbox.st_auth_url,
             "STCLI_RF_TOKEN": known.rf_token,
             "STCLI_ST_APP_KEY": known.app_key,
             "STCLI_ST_CLIENT_SECRET": known.client_secret,
@@ -96,14 +98,14 @@ def test_the_main_job_from_a_bare_environment(bare: Installed, tmp_path: Path) -
     """Connect, map, book, status; with data on stdout only."""
     assert bare("connect", "spring-hvac", "--tenant-id", "985798691").returncode == 0
     assert bare("requests", "approve", "spring-hvac").returncode == 0
-    ran = bare("finalize", "spring-hvac", "--client-id", "cid.sandbox", "--booking-provider", "4521",
+    ran = bare("finalize", "spring-hvac", "--client-id", CLIENT_ID, "--booking-provider", "4521",
                "--json")
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["connection"] == "connected"
     sample = (ROOT / "configs" / "leads-and-qualification.yaml").read_text(encoding="utf-8")
     file = tmp_path / "cron home" / "campaigns" / "spring-hvac.yaml"
     head = "".join(
-        f"  {row}\n" for row in ("client_id: cid.sandbox", "booking_provider: 4521")
+        f"  {row}\n" for row in (f"client_id: {CLIENT_ID}", "booking_provider: 4521")
     )
     file.write_text(sample.replace("  tenant_id: 985798691\n", f"  tenant_id: 985798691\n{head}"),
                     encoding="utf-8")

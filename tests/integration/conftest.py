@@ -15,7 +15,11 @@ import httpx
 import pytest
 
 from stcli.cli.app import run
-from stcli.sandbox_own.server import RunningSandbox
+from stcli.sandbox.server import RunningSandbox
+from stcli.sandbox.settings import Credentials
+
+CLIENT_ID = Credentials.from_seed(1).client_id
+CLIENT_SECRET = Credentials.from_seed(1).client_secret
 
 FIELDS = """\
     source:               {type: dynamic, from: campaign.name}
@@ -73,6 +77,9 @@ class World:
         return httpx.post(self.url + path, json=body, trust_env=False).raise_for_status().json()
 
     def fault(self, kind: str, **options: Any) -> None:
+        """``every`` or ``times`` say which of the requests that fit; without both, all do."""
+        if "every" not in options and "times" not in options:
+            options["times"] = None
         self.post("/faults", kind=kind, **options)
 
     def no_faults(self) -> None:
@@ -88,11 +95,22 @@ class World:
             counts[booking["externalId"]] = counts.get(booking["externalId"], 0) + 1
         return counts
 
-    def requests(self) -> dict[str, int]:
-        return dict(self.get("/requests")["counts"])
+    def requests(self, api: str) -> dict[str, int]:
+        """Requests to ``rf``, ``st`` or ``auth`` since the last reset, by method and route."""
+        return dict(self.get("/requests")["apis"][api]["routes"])
 
-    def st_requests(self) -> int:
-        return sum(n for name, n in self.requests().items() if " /st/" in name)
+    def users(self) -> list[Any]:
+        return list(self.get("/rf/users"))
+
+    def leads(self) -> list[Any]:
+        """The leads of our campaign."""
+        ours = next(u["campaign_id"] for u in self.users() if u["email"] == "lead1@example.com")
+        return [u for u in self.users()
+                if u["type"] == "person_invited" and u["campaign_id"] == ours]
+
+    def someone_new(self, name: str = "New") -> Any:
+        """A lead who joins now."""
+        return self.post("/leads", first_name=name, email=f"{name.lower()}@example.com")
 
     def job_of(self, booking: Any, *statuses: str, **options: Any) -> Any:
         """The booking becomes a job that goes through these statuses."""
@@ -130,9 +148,9 @@ def pointed(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Running
     """The environment points at the sandbox, with its secrets; unanswered writes settle quickly."""
     known = sandbox.credentials
     for name, value in (
-        ("STCLI_RF_URL", sandbox.urls.rf),
-        ("STCLI_ST_API_URL", sandbox.urls.st_api),
-        ("STCLI_ST_AUTH_URL", sandbox.urls.st_auth),
+        ("STCLI_RF_URL", sandbox.rf_url),
+        ("STCLI_ST_API_URL", sandbox.st_api_url),
+        ("STCLI_ST_AUTH_URL", sandbox.st_auth_url),
         ("STCLI_RF_TOKEN", known.rf_token),
         ("STCLI_ST_APP_KEY", known.app_key),
         ("STCLI_ST_CLIENT_SECRET", known.client_secret),
@@ -144,7 +162,7 @@ def pointed(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Running
 
 @pytest.fixture
 def world(sandbox: RunningSandbox) -> World:
-    return World(sandbox.urls.control)
+    return World(sandbox.control_url)
 
 
 @pytest.fixture

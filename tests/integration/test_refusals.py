@@ -9,7 +9,7 @@ import keyring.backend
 import keyring.errors
 import pytest
 
-from tests.integration.conftest import Ran
+from tests.integration.conftest import CLIENT_ID, CLIENT_SECRET, Ran
 
 
 def _refused(ran: Ran, code: int, *words: str) -> None:
@@ -20,7 +20,7 @@ def _refused(ran: Ran, code: int, *words: str) -> None:
 
 
 def _finalize(cli: Any, **changed: str) -> Ran:
-    values = {"client_id": "cid.sandbox", "provider": "4521"} | changed
+    values = {"client_id": CLIENT_ID, "provider": "4521"} | changed
     return cli("finalize", "spring-hvac", "--client-id", values["client_id"],
                "--booking-provider", values["provider"])
 
@@ -101,9 +101,9 @@ def test_a_wrong_booking_provider_is_told(approved, cli) -> None:
 
 def test_a_tenant_that_granted_nothing_is_told(approved, cli, world) -> None:
     """403 at the first booking means the grant or its scope."""
-    world.post("/grants", is_granted=False)
+    world.post("/st/grants", granted=False)
     _refused(_finalize(cli), 4, "tenant 985798691 has not granted")
-    world.post("/grants", is_granted=True, scopes=["jpm"])
+    world.post("/st/grants", granted=True, without_scopes=["tn.crm.bookings:r"])
     _refused(_finalize(cli), 4, "tenant 985798691 has not granted")
 
 
@@ -112,7 +112,7 @@ def test_a_failed_finalize_stores_nothing(approved, cli, home, world) -> None:
     _finalize(cli, provider="9999")
     assert "client_id" not in (home / "campaigns" / "spring-hvac.yaml").read_text()
     assert _finalize(cli).code == 0
-    assert "client_id: cid.sandbox" in (home / "campaigns" / "spring-hvac.yaml").read_text()
+    assert f"client_id: {CLIENT_ID}" in (home / "campaigns" / "spring-hvac.yaml").read_text()
 
 
 def test_a_file_changed_since_finalize_is_refused(connected, cli) -> None:
@@ -145,9 +145,9 @@ def test_without_a_keyring_it_is_said_before_asking(approved, cli, monkeypatch) 
     keyring.set_keyring(_NoKeyring())
     ran = _finalize(cli)
     _refused(ran, 4, "no keyring", "--insecure-storage")
-    words = ("finalize", "spring-hvac", "--client-id", "cid.sandbox", "--booking-provider", "4521",
+    words = ("finalize", "spring-hvac", "--client-id", CLIENT_ID, "--booking-provider", "4521",
              "--client-secret-stdin", "--insecure-storage")
-    assert cli(*words, stdin="cs1.sandbox\n").code == 0
+    assert cli(*words, stdin=f"{CLIENT_SECRET}\n").code == 0
 
 
 def test_a_keyring_that_hangs_is_given_up_after_five_seconds(approved, cli, monkeypatch) -> None:
@@ -207,25 +207,25 @@ def test_a_rejected_request_says_why(pointed, cli) -> None:
 
 def test_a_refused_call_is_attention_until_the_next_accepted_one(connected, cli, world) -> None:
     """It blocks nothing, says what to do, and ends by itself."""
-    world.post("/grants", is_granted=False)
+    world.post("/st/grants", granted=False)
     assert cli("leads", "run").code == 4
     shown = cli("status", "--json").document["campaigns"][0]
     assert shown["connection"] == "attention"
     assert "stcli finalize" in shown["advice"]
-    world.post("/grants", is_granted=True)
+    world.post("/st/grants", granted=True)
     assert cli("leads", "run").code == 0
     assert cli("status", "--json").document["campaigns"][0]["connection"] == "connected"
 
 
 def test_a_token_replaced_elsewhere_is_explained(connected, cli, world) -> None:
     """Referral Factory's 401: one active token an account."""
-    world.post("/rf-token", token="newer")
+    world.post("/rf/token")
     _refused(cli("leads", "run"), 4, "newer", "stcli auth login")
 
 
 def test_a_campaign_that_is_gone_is_told(connected, cli, world) -> None:
     """Deleted in Referral Factory: exit 4."""
-    world.post("/campaigns/spring-hvac", deleted=True)
+    world.post("/rf/campaigns/spring-hvac", deleted=True)
     _refused(cli("leads", "run"), 4, "no campaign 'spring-hvac' any more")
 
 
@@ -235,11 +235,11 @@ def test_disconnect_forgets_the_secret_and_keeps_the_file(pointed, cli, isolated
     monkeypatch.delenv("STCLI_ST_CLIENT_SECRET")
     cli("connect", "spring-hvac", "--tenant-id", "985798691")
     cli("requests", "approve", "spring-hvac")
-    words = ("finalize", "spring-hvac", "--client-id", "cid.sandbox", "--booking-provider", "4521",
+    words = ("finalize", "spring-hvac", "--client-id", CLIENT_ID, "--booking-provider", "4521",
              "--client-secret-stdin")
-    ran = cli(*words, stdin="cs1.sandbox\n")
+    ran = cli(*words, stdin=f"{CLIENT_SECRET}\n")
     assert ran.code == 0, ran.text
-    assert list(isolated.entries.values()) == ["cs1.sandbox"]
+    assert list(isolated.entries.values()) == [CLIENT_SECRET]
     cli("disconnect", "spring-hvac", "--yes")
     assert isolated.entries == {}
     file = home / "campaigns" / "spring-hvac.yaml"

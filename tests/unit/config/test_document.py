@@ -27,7 +27,7 @@ from stcli.config.document import (
 from stcli.errors import ConfigurationError
 
 EXAMPLES = int(os.environ.get("STCLI_TEST_EXAMPLES", "300"))
-QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
 
 ANYTHING = st.one_of(

@@ -25,7 +25,7 @@ from stcli.errors import ConfigurationError, Locked
 
 EXAMPLES = int(os.environ.get("STCLI_TEST_EXAMPLES", "300"))
 LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
-QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 SAMPLE = """\
 version: 1
@@ -395,6 +395,7 @@ class Writer:
         self.chance = random.Random(seed)
         self.step = self.chance.choice([1, 2, 4])
         self.newline = self.chance.choice(["\n", "\n", "\r\n"])
+        self.in_block_text = False  # there a deeper comment would be text
 
     def file(self):
         value = self.mapping(0)
@@ -416,7 +417,7 @@ class Writer:
 
     def noise(self, column):
         kind = self.chance.random()
-        deeper = " " * self.chance.choice([0, 0, 3])
+        deeper = " " * (0 if self.in_block_text else self.chance.choice([0, 0, 3]))
         return [""] if kind < 0.1 else [f"{' ' * column}{deeper}# note"] if kind < 0.2 else []
 
     def comment(self):
@@ -426,11 +427,13 @@ class Writer:
         lines = []
         for key, value in mapping.items():
             lines += self.noise(column)
+            self.in_block_text = False
             head = f"{' ' * column}{self.scalar(key, flow=False, key=True)}:"
             if value and isinstance(value, dict | list) and self.chance.random() < 0.7:
                 lines.append(head + self.comment())
                 lines += self.nested(value, column)
             elif isinstance(value, str) and value and self.chance.random() < 0.15:
+                self.in_block_text = True
                 lines += [f"{head} |-{self.comment()}", f"{' ' * (column + self.step)}{value}"]
             else:
                 lines.append(
@@ -458,6 +461,7 @@ class Writer:
                     first, *others = others
                 lines += [f"{dash}- {first.lstrip()}", *others]
             else:
+                self.in_block_text = False
                 lines.append(f"{dash}- {self.flow(item, inside=False)}{self.comment()}")
         return lines
 
@@ -529,8 +533,10 @@ def line_span(text, path):
     document = parse_document(text)
     node = document.node(path)
     first = document.key_position(path).line - 1
-    if isinstance(path[-1], int):
-        first = min(first, document.position(path).line - 1)
+    parent = document.node(path[:-1])
+    if isinstance(parent, SequenceNode) and not parent.flow:
+        while not re.match(r" *-( |$)", lines_of(text)[first]):  # `- # comment`, the item below it
+            first -= 1
     return first, max(first, document.position_of(last_character(text, node)).line - 1)
 
 

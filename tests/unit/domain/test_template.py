@@ -79,9 +79,6 @@ def test_doubled_braces_stand_for_themselves(text: str) -> None:
 def test_fields_between_any_texts_are_replaced(pieces: list[tuple[str, str]]) -> None:
     """Braces next to a field, whatever the text around, never hide it."""
     written = "".join(f"{escaped(text)}{{{source}}}" for text, source in pieces)
-    if any(text.endswith("{") for text, _ in pieces):
-        written = "".join(f"{escaped(text)} {{{source}}}" for text, source in pieces)
-        pieces = [(text + " ", source) for text, source in pieces]
     assert sources(written) == tuple(source for _, source in pieces)
     expected = "".join(f"{text}<{source}>" for text, source in pieces)
     assert render(written, lambda source: f"<{source}>") == expected
