@@ -173,6 +173,11 @@ class Application:
         }
         return SecretChain(self._environment, self.home, commands)
 
+    @property
+    def account_secrets(self) -> tuple[SecretRequest, SecretRequest]:
+        """What the account needs: the Referral Factory token and the ServiceTitan app key."""
+        return RF_TOKEN, APP_KEY
+
     def client_secret_request(self, campaign: CampaignName, proof: Proof) -> SecretRequest:
         return client_secret(
             campaign, Grant(proof.environment.value, proof.tenant_id, proof.client_id)

@@ -35,13 +35,14 @@ class MemoryKeyring(keyring.backend.KeyringBackend):
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryKeyring]:
+def isolated(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MemoryKeyring]:
     """No variable, home, keyring or address of this machine reaches a test."""
     for name in list(os.environ):
         if name.startswith("STCLI_") or name in ("CREDENTIALS_DIRECTORY", "EDITOR", "VISUAL"):
             monkeypatch.delenv(name)
-    home = tmp_path / "user"
-    home.mkdir()
+    home = tmp_path_factory.mktemp("user")
     for name, folder in (
         ("HOME", home),
         ("XDG_CONFIG_HOME", home / "config"),

@@ -55,13 +55,13 @@ def login(
     """
     from stcli.cli import running
     from stcli.cli.prompts import ask_secret, secret_from_stdin
-    from stcli.credentials.names import APP_KEY, RF_TOKEN
 
     with application(context) as app:
         told: dict[str, str] = {}
+        rf_token, app_key = app.account_secrets
         for request, from_stdin, flag in (
-            (RF_TOKEN, rf_token_stdin, "--rf-token-stdin"),
-            (APP_KEY, st_app_key_stdin, "--st-app-key-stdin"),
+            (rf_token, rf_token_stdin, "--rf-token-stdin"),
+            (app_key, st_app_key_stdin, "--st-app-key-stdin"),
         ):
             given = None if from_stdin else app.secrets.given(request)
             if given is not None:
@@ -76,7 +76,7 @@ def login(
                 secret = ask_secret(
                     request.label, f"Pipe it in with {flag}, or set {request.variables[0]}."
                 )
-            if request is RF_TOKEN:
+            if request is rf_token:
                 number = running.run(partial(_prove, app.open_referral(secret)))
                 note(f"Referral Factory accepted the token: {number} campaigns.")
             told[request.key] = (
@@ -101,11 +101,10 @@ async def _prove(opened: AbstractAsyncContextManager[ReferralGateway], _stop: St
 @auth.command(epilog="Example: stcli auth status")
 def status(context: typer.Context, as_json: JsonFlag = False) -> int:
     """Where each secret comes from; the secrets themselves are never shown."""
-    from stcli.credentials.names import APP_KEY, RF_TOKEN
 
     rows: list[tuple[str, str, str]] = []
     with application(context) as app:
-        for request in (RF_TOKEN, APP_KEY):
+        for request in app.account_secrets:
             try:
                 rows.append((request.label, "found", app.secrets.find(request).source))
             except (CredentialsMissing, CredentialsUnusable) as error:
@@ -132,11 +131,10 @@ def logout(
 ) -> int:
     """Forget the stored token and app key; what variables or files give is not touched."""
     from stcli.cli.prompts import confirm
-    from stcli.credentials.names import APP_KEY, RF_TOKEN
 
     confirm("Forget the Referral Factory token and the ServiceTitan app key?", yes=yes)
     with application(context) as app:
-        for request in (RF_TOKEN, APP_KEY):
+        for request in app.account_secrets:
             app.secrets.forget(request)
     note("Forgotten. Campaigns stay connected, and their passes end with 4 until you log in again.")
     return ExitCode.DONE

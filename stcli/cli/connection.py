@@ -90,14 +90,13 @@ def connect(
 def _check_campaign(app: Application, name: CampaignName, identifier: str | None) -> None:
     """Refuse a campaign that Referral Factory does not have, where a token allows to ask."""
     from stcli.cli import running
-    from stcli.credentials.names import RF_TOKEN
     from stcli.errors import CredentialsUnusable
     from stcli.usecases.connection import check_referral_campaign
 
     if app.files.exists(name) and identifier is None:
         return
     try:
-        token = app.secrets.find(RF_TOKEN).secret
+        token = app.secrets.find(app.account_secrets[0]).secret
     except (CredentialsMissing, CredentialsUnusable):
         note("Referral Factory was not asked whether it has this campaign: stcli auth login")
         return
@@ -139,7 +138,6 @@ def finalize(
     """
     from stcli.cli import running
     from stcli.cli.session import chosen_campaign
-    from stcli.credentials.names import APP_KEY
     from stcli.domain.connection import Step
     from stcli.usecases import connection as steps
 
@@ -147,7 +145,7 @@ def finalize(
         name = chosen_campaign(app, campaign)
         before = app.state.connections.get(name)
         steps.refuse_unless(before, Step.FINALIZE)
-        app.secrets.find(APP_KEY)
+        app.secrets.find(app.account_secrets[1])
         proof = _asked_proof(app, name, client_id, booking_provider)
         secret, is_given = _client_secret(
             app, name, proof, from_stdin=client_secret_stdin, insecure=insecure_storage

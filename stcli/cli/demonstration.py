@@ -60,12 +60,16 @@ class _Story:
             for name, value in os.environ.items()
             if not name.startswith("STCLI_") and name != "CREDENTIALS_DIRECTORY"
         }
-        self._environment = inherited | sandbox.environment() | {
-            "STCLI_HOME": str(home),
-            "STCLI_RF_TOKEN": known.rf_token,
-            "STCLI_ST_APP_KEY": known.app_key,
-            "STCLI_ST_CLIENT_SECRET": known.client_secret,
-        }
+        self._environment = (
+            inherited
+            | sandbox.environment()
+            | {
+                "STCLI_HOME": str(home),
+                "STCLI_RF_TOKEN": known.rf_token,
+                "STCLI_ST_APP_KEY": known.app_key,
+                "STCLI_ST_CLIENT_SECRET": known.client_secret,
+            }
+        )
 
     def tell(self) -> int:
         try:

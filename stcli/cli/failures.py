@@ -24,12 +24,11 @@ def list_failures(
 ) -> int:
     """Every failure that is not dismissed: parked ones wait for a change, transient ones for the
     next pass."""
-    from stcli.store.failures import FailureState
     from stcli.usecases.report import instant
 
     with application(context) as app:
         name = chosen_campaign(app, campaign)
-        found = [f for f in app.state.failures.of(name) if f.state is not FailureState.DISMISSED]
+        found = [f for f in app.state.failures.of(name) if f.is_open]
     emit(
         {
             "schema_version": 1,

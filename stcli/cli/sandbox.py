@@ -21,7 +21,9 @@ def _sandbox() -> None:
 
 @sandbox.command(epilog="Example: stcli sandbox serve --port 8765")
 def serve(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 finds a free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0 finds a free one.")
+    ] = 8765,
     host: Annotated[str, typer.Option("--host", help="This machine only.")] = "127.0.0.1",
     leads: Annotated[int, typer.Option("--leads", min=0, help="How many leads to make up.")] = 12,
     customers: Annotated[
@@ -59,7 +61,9 @@ def serve(
         line(f"# tenant id: {known.tenant_id}   campaign: spring-hvac")
         line(f"# client id: {known.client_id}   client secret: {known.client_secret}")
         line(f"# booking provider value: {known.booking_provider}")
-        line(f"# move the world on: POST {addresses.control_url}/bookings/ID/convert, /jobs/ID/status")
+        line(
+            f"# move the world on: POST {addresses.control_url}/bookings/ID/convert, /jobs/ID/status"
+        )
         note("Serving; Ctrl-C ends it.")
         import sys
 

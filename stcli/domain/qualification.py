@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from stcli.domain.campaign import Excluded, Method, OnCancel, Qualification
@@ -130,7 +130,7 @@ class Verdict:
 
 
 def judge(rule: Rule, evidence: Evidence, now: datetime) -> Verdict:
-    """The verdict of the first job for which all conditions hold; else that of the most telling one.
+    """The verdict of the job for which all conditions held first; else of the most telling one.
 
     Several jobs may have come of one booking (a job cancelled and made anew): any one of them may
     qualify the lead.
@@ -147,7 +147,10 @@ def judge(rule: Rule, evidence: Evidence, now: datetime) -> Verdict:
         )
     verdicts = [_judge_job(rule, job, now) for job in evidence.jobs]
     order = (Decision.QUALIFY, Decision.WAIT, Decision.NOT_YET)
-    return min(verdicts, key=lambda verdict: order.index(verdict.decision))
+    return min(
+        verdicts,
+        key=lambda v: (order.index(v.decision), v.due_at or datetime.max.replace(tzinfo=UTC)),
+    )
 
 
 def _judge_job(rule: Rule, found: JobEvidence, now: datetime) -> Verdict:
@@ -179,7 +182,7 @@ def _judge_job(rule: Rule, found: JobEvidence, now: datetime) -> Verdict:
         )
     checks.extend(_conditions(rule.conditions, job))
     takes_back = settings.on_cancel is OnCancel.UNQUALIFY or settings.hold_days > 0
-    if takes_back and settings.value != "Canceled":
+    if takes_back and not _wants_cancellation(settings):
         canceled = status_named_by(job.status) == "Canceled"
         checks.append(Check("job is not canceled now", job.status, holds=not canceled))
     if not all(check.holds for check in checks) or reached_at is None:
@@ -195,6 +198,11 @@ def _judge_job(rule: Rule, found: JobEvidence, now: datetime) -> Verdict:
         )
     decision = Decision.QUALIFY if now >= due_at else Decision.WAIT
     return Verdict(decision, tuple(checks), job.id, reached_at, due_at)
+
+
+def _wants_cancellation(settings: Qualification) -> bool:
+    """Whether being canceled is what qualifies; a value that another method left behind is not."""
+    return settings.method is Method.REACHES and settings.value == "Canceled"
 
 
 def _conditions(conditions: ResolvedConditions, job: Job) -> list[Check]:
@@ -239,7 +247,7 @@ def _listed(numbers: Sequence[int] | frozenset[int]) -> str:
 
 def is_taken_back(rule: Rule, evidence: Evidence, qualified_by: JobId | None) -> bool:
     """Whether a qualification that this rule made must be undone: its job is canceled now."""
-    if rule.settings.on_cancel is not OnCancel.UNQUALIFY or rule.settings.value == "Canceled":
+    if rule.settings.on_cancel is not OnCancel.UNQUALIFY or _wants_cancellation(rule.settings):
         return False
     jobs = [found.job for found in evidence.jobs if found.job.id == qualified_by]
     return bool(jobs) and all(status_named_by(job.status) == "Canceled" for job in jobs)

@@ -39,7 +39,9 @@ def _read_whole_number(value: Any) -> Any:
     if isinstance(value, str):
         if not (value.isascii() and value.isdigit()):
             raise ValueError("must be a whole number, written with digits only")
-        return int(value[:20])
+        if len(value) > 18:
+            raise ValueError("is too large a number")
+        return int(value)
     return value
 
 

@@ -6,6 +6,7 @@ client sees what it would see of a dying server, and nothing is logged here.
 
 import asyncio
 import logging
+import os
 import socket
 import struct
 from typing import Any
@@ -148,7 +149,7 @@ class Exchange:
     async def drop(self, *, reset: bool) -> None:
         if reset:
             connection = self._transport.get_extra_info("socket")
-            linger_not = struct.pack("ii", 1, 0)
+            linger_not = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
         self._transport.abort()
         await self._until_disconnected()

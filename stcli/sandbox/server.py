@@ -6,6 +6,7 @@ to listen on an address that another machine could reach.
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import threading
@@ -78,7 +79,11 @@ def serve(
     port: int = 0,
     on_ready: Callable[["Addresses"], None] | None = None,
 ) -> signal.Signals | None:
-    """Runs until SIGINT or SIGTERM, which it returns; `on_ready` hears where it listens."""
+    """Runs until SIGINT or SIGTERM, which it returns; `on_ready` hears where it listens.
+
+    ValueError for a host that is not this machine, OSError for a port that cannot be had. Call it
+    from the main thread: nobody else hears signals.
+    """
     with bind(host, port) as listener:
         addresses = Addresses.of(listener)
         app = create_app(settings)
@@ -86,22 +91,24 @@ def serve(
         if on_ready is not None:
             ready = on_ready
             server.when_started = lambda: ready(addresses)
-        return asyncio.run(_until_signalled(server, listener))
+        return _until_signalled(server, listener)
 
 
-async def _until_signalled(
-    server: "_QuietServer", listener: socket.socket
-) -> signal.Signals | None:
+def _until_signalled(server: "_QuietServer", listener: socket.socket) -> signal.Signals | None:
     received: list[signal.Signals] = []
 
-    def stop(number: signal.Signals) -> None:
-        received.append(number)
+    def stop(number: int, frame: object) -> None:
+        del frame
+        received.append(signal.Signals(number))
         server.stop()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    await server.serve(sockets=[listener])
+    # Not the loop's own handlers: Windows has none.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        asyncio.run(server.serve(sockets=[listener]))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return received[0] if received else None
 
 
@@ -176,7 +183,8 @@ def bind(host: str, port: int) -> socket.socket:
     # every answer to a kept connection would take 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere this would let two programs share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1" if host == "localhost" else host, port))
         listener.listen(512)
     except OSError:

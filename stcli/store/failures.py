@@ -36,6 +36,11 @@ class StoredFailure:
     first_at: datetime
     last_at: datetime
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody still has to look at it."""
+        return self.state is not FailureState.DISMISSED
+
 
 _COLUMNS = (
     "failure_id, campaign, pass, record, reason, trace_id, fingerprint, state, first_at, last_at"

@@ -26,8 +26,18 @@ def stcli(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The console script of the wheel, in an environment that sees only the wheel's own stcli."""
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
-         "--wheel-dir", str(folder), str(ROOT)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "--wheel-dir",
+            str(folder),
+            str(ROOT),
+        ],
         check=True,
         timeout=120,
     )
@@ -37,14 +47,27 @@ def stcli(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = environment / "bin" / "python"
     site = subprocess.run(
         [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        check=True, capture_output=True, text=True,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     # The libraries come from the environment of the tests; its own stcli stands behind the wheel's.
     libraries = sysconfig.get_path("purelib")
     (Path(site) / "libraries.pth").write_text(libraries + "\n", encoding="utf-8")
     subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps",
-         "--no-index", "--ignore-installed", str(wheel)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(python),
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--ignore-installed",
+            str(wheel),
+        ],
         check=True,
         timeout=120,
     )
@@ -98,17 +121,18 @@ def test_the_main_job_from_a_bare_environment(bare: Installed, tmp_path: Path) -
     """Connect, map, book, status; with data on stdout only."""
     assert bare("connect", "spring-hvac", "--tenant-id", "985798691").returncode == 0
     assert bare("requests", "approve", "spring-hvac").returncode == 0
-    ran = bare("finalize", "spring-hvac", "--client-id", CLIENT_ID, "--booking-provider", "4521",
-               "--json")
+    ran = bare(
+        "finalize", "spring-hvac", "--client-id", CLIENT_ID, "--booking-provider", "4521", "--json"
+    )
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["connection"] == "connected"
     sample = (ROOT / "configs" / "leads-and-qualification.yaml").read_text(encoding="utf-8")
     file = tmp_path / "cron home" / "campaigns" / "spring-hvac.yaml"
-    head = "".join(
-        f"  {row}\n" for row in (f"client_id: {CLIENT_ID}", "booking_provider: 4521")
+    head = "".join(f"  {row}\n" for row in (f"client_id: {CLIENT_ID}", "booking_provider: 4521"))
+    file.write_text(
+        sample.replace("  tenant_id: 985798691\n", f"  tenant_id: 985798691\n{head}"),
+        encoding="utf-8",
     )
-    file.write_text(sample.replace("  tenant_id: 985798691\n", f"  tenant_id: 985798691\n{head}"),
-                    encoding="utf-8")
     ran = bare("run", "--all", "--json")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     passes = {p["pass"]: p for p in json.loads(ran.stdout)["passes"]}

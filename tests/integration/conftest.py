@@ -105,8 +105,9 @@ class World:
     def leads(self) -> list[Any]:
         """The leads of our campaign."""
         ours = next(u["campaign_id"] for u in self.users() if u["email"] == "lead1@example.com")
-        return [u for u in self.users()
-                if u["type"] == "person_invited" and u["campaign_id"] == ours]
+        return [
+            u for u in self.users() if u["type"] == "person_invited" and u["campaign_id"] == ours
+        ]
 
     def someone_new(self, name: str = "New") -> Any:
         """A lead who joins now."""

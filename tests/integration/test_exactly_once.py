@@ -97,10 +97,11 @@ def test_a_deleted_database_makes_no_second_booking(connected, cli, world, home:
     cli("leads", "run", "--limit", "20")
     for file in (home / "state").glob("stcli.db*"):
         file.unlink()
-    for words in (("connect", "spring-hvac", "--tenant-id", "985798691"),
-                  ("requests", "approve", "spring-hvac"),
-                  ("finalize", "spring-hvac", "--client-id", CLIENT_ID,
-                   "--booking-provider", "4521")):
+    for words in (
+        ("connect", "spring-hvac", "--tenant-id", "985798691"),
+        ("requests", "approve", "spring-hvac"),
+        ("finalize", "spring-hvac", "--client-id", CLIENT_ID, "--booking-provider", "4521"),
+    ):
         assert cli(*words).code == 0
     ran = cli("leads", "run", "--json")
     assert ran.document["counts"]["linked"] == 20
@@ -125,8 +126,9 @@ def test_a_changed_mapping_does_not_book_anybody_again(connected, cli, world) ->
     """Who was booked stays booked, under whatever external id."""
     cli("leads", "run")
     text = connected.read_text(encoding="utf-8")
-    connected.write_text(text.replace("{type: dynamic, from: code}",
-                                      '{type: template, template: "rf-{id}"}'))
+    connected.write_text(
+        text.replace("{type: dynamic, from: code}", '{type: template, template: "rf-{id}"}')
+    )
     assert cli("leads", "run", "--json").document["counts"]["created"] == 0
     assert len(world.bookings()) == 29
 
@@ -162,7 +164,7 @@ def test_two_processes_do_not_share_a_campaign(connected, cli, world) -> None:
     world.fault("delay", method="POST", route="/bookings", seconds=0.7)
     first = _spawn("leads", "run")
     deadline = time.monotonic() + 10
-    while not POST in world.requests("st"):
+    while POST not in world.requests("st"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     ran = cli("leads", "run", "--json")
@@ -174,11 +176,13 @@ def test_two_processes_do_not_share_a_campaign(connected, cli, world) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_cleanly_and_the_next_run_goes_on(connected, cli, world, number, code) -> None:
+def test_a_signal_stops_cleanly_and_the_next_run_goes_on(
+    connected, cli, world, number, code
+) -> None:
     """Within five seconds, exit 130 or 143, one document, and nobody is booked twice."""
     world.fault("delay", method="POST", route="/bookings", seconds=0.4)
     process = _spawn("leads", "run", "--json")
-    while not POST in world.requests("st"):
+    while POST not in world.requests("st"):
         time.sleep(0.02)
     asked = time.monotonic()
     process.send_signal(number)

@@ -66,8 +66,14 @@ def test_the_story_of_the_issue_by_hand(pointed, cli, world, home: Path, fields:
     connect = ("connect", "spring-hvac", "--tenant-id", str(known.tenant_id))
     assert cli(*connect).code == 0
     assert cli("requests", "approve", "spring-hvac").code == 0
-    ran = cli("finalize", "spring-hvac", "--client-id", known.client_id,
-              "--booking-provider", str(known.booking_provider))
+    ran = cli(
+        "finalize",
+        "spring-hvac",
+        "--client-id",
+        known.client_id,
+        "--booking-provider",
+        str(known.booking_provider),
+    )
     assert ran.code == 0, ran.text
     assert cli("action", "spring-hvac", "leads", "create_booking", "--backfill").code == 0
     assert cli("map", "validate").code == 3
@@ -232,12 +238,21 @@ def test_referrers_leave_out_who_was_added(connected, cli, world) -> None:
     """Sources Added and Api are not booked unless they are included."""
     text = connected.read_text(encoding="utf-8")
     block = text[text.index("leads:\n") : text.index("qualification:")]
-    connected.write_text(text + "\n" + block.replace("leads:", "referrers:").replace(
-        '"Referred by {referrer.first_name}"', "New referrer"))
+    connected.write_text(
+        text
+        + "\n"
+        + block.replace("leads:", "referrers:").replace(
+            '"Referred by {referrer.first_name}"', "New referrer"
+        )
+    )
     ran = cli("referrers", "run", "--json")
     assert ran.code == 0, ran.text
-    ours = [u for u in world.users() if u["email"].endswith("referrer@example.com")
-            and u["campaign_id"] == world.leads()[0]["campaign_id"]]
+    ours = [
+        u
+        for u in world.users()
+        if u["email"].endswith("referrer@example.com")
+        and u["campaign_id"] == world.leads()[0]["campaign_id"]
+    ]
     added = [u for u in ours if u["source"] in ("Added", "Api")]
     tests = [u for u in ours if u["source"] == "Test"]
     assert ran.document["counts"]["created"] == len(ours) - len(added) - len(tests)
@@ -247,7 +262,9 @@ def test_referrers_leave_out_who_was_added(connected, cli, world) -> None:
 def test_a_refused_record_is_parked_until_its_mapping_changes(connected, cli, world) -> None:
     """400 is definite: exit 5 once, quiet afterwards, tried again when the file changes."""
     text = connected.read_text(encoding="utf-8")
-    bad = text.replace("    phone: ", "    start: {type: manual_input, value: not-a-date}\n    phone: ")
+    bad = text.replace(
+        "    phone: ", "    start: {type: manual_input, value: not-a-date}\n    phone: "
+    )
     connected.write_text(bad, encoding="utf-8")
     first = cli("leads", "run", "--json")
     assert first.code == 5
@@ -266,8 +283,10 @@ def test_names_are_resolved_and_ambiguous_ones_refused(connected, cli, world, po
     connected.write_text(text.replace("    phone: ", unit), encoding="utf-8")
     cli("leads", "run", "--limit", "1")
     assert world.bookings()[0]["businessUnitId"] == next(
-        number for number, unit in pointed.world.tenant.business_units.items()
-        if unit.name == "Plumbing Service")
+        number
+        for number, unit in pointed.world.tenant.business_units.items()
+        if unit.name == "Plumbing Service"
+    )
     kinds = list(pointed.world.tenant.job_types.values())
     kinds[1].name = kinds[0].name = "Repair"
     kind = "    job_type: {type: manual_input, value: Repair}\n    phone: "
@@ -312,7 +331,9 @@ def test_link_binds_a_job_by_hand(connected, cli, world) -> None:
     cli("leads", "run")
     mine, other, *_ = world.bookings()
     job = world.job_of(other, "Completed", link="booking_only")
-    assert cli("leads", "link", "spring-hvac", mine["externalId"], "--job", str(job["id"])).code == 0
+    assert (
+        cli("leads", "link", "spring-hvac", mine["externalId"], "--job", str(job["id"])).code == 0
+    )
     ran = cli("qualify", "run", "--json")
     assert ran.document["counts"]["qualified"] == 2
     assert cli("leads", "link", "spring-hvac", mine["externalId"]).code == 2
@@ -331,8 +352,10 @@ def test_a_booking_of_another_integration_is_adopted(connected, cli, world) -> N
 def test_two_bookings_of_one_person_are_reported_and_left_alone(connected, cli, world) -> None:
     """Both are named, none is touched, nothing is made."""
     lead = next(u for u in world.users() if u["first_name"].startswith("Zoë"))
-    pair = [world.post("/bookings", externalId=lead["code"], source="Spring HVAC", summary="x")["id"]
-            for _ in range(2)]
+    pair = [
+        world.post("/bookings", externalId=lead["code"], source="Spring HVAC", summary="x")["id"]
+        for _ in range(2)
+    ]
     ran = cli("leads", "run", "--json")
     assert ran.code == 5
     failure = ran.document["failures"][0]

@@ -21,8 +21,14 @@ def _refused(ran: Ran, code: int, *words: str) -> None:
 
 def _finalize(cli: Any, **changed: str) -> Ran:
     values = {"client_id": CLIENT_ID, "provider": "4521"} | changed
-    return cli("finalize", "spring-hvac", "--client-id", values["client_id"],
-               "--booking-provider", values["provider"])
+    return cli(
+        "finalize",
+        "spring-hvac",
+        "--client-id",
+        values["client_id"],
+        "--booking-provider",
+        values["provider"],
+    )
 
 
 @pytest.fixture
@@ -69,9 +75,12 @@ def test_an_unknown_field_gets_its_place_and_the_nearest_name(connected, cli) ->
 def test_a_constant_external_id_is_refused(connected, cli, world) -> None:
     """It would make all bookings one."""
     text = connected.read_text(encoding="utf-8")
-    connected.write_text(text.replace(
-        "external_id:          {type: dynamic, from: code}",
-        "external_id:          {type: manual_input, value: same}"))
+    connected.write_text(
+        text.replace(
+            "external_id:          {type: dynamic, from: code}",
+            "external_id:          {type: manual_input, value: same}",
+        )
+    )
     _refused(cli("leads", "run"), 3, "external_id", "must contain code or id")
     assert world.bookings() == []
 
@@ -145,8 +154,16 @@ def test_without_a_keyring_it_is_said_before_asking(approved, cli, monkeypatch) 
     keyring.set_keyring(_NoKeyring())
     ran = _finalize(cli)
     _refused(ran, 4, "no keyring", "--insecure-storage")
-    words = ("finalize", "spring-hvac", "--client-id", CLIENT_ID, "--booking-provider", "4521",
-             "--client-secret-stdin", "--insecure-storage")
+    words = (
+        "finalize",
+        "spring-hvac",
+        "--client-id",
+        CLIENT_ID,
+        "--booking-provider",
+        "4521",
+        "--client-secret-stdin",
+        "--insecure-storage",
+    )
     assert cli(*words, stdin=f"{CLIENT_SECRET}\n").code == 0
 
 
@@ -229,14 +246,22 @@ def test_a_campaign_that_is_gone_is_told(connected, cli, world) -> None:
     _refused(cli("leads", "run"), 4, "no campaign 'spring-hvac' any more")
 
 
-def test_disconnect_forgets_the_secret_and_keeps_the_file(pointed, cli, isolated, monkeypatch,
-                                                          home) -> None:
+def test_disconnect_forgets_the_secret_and_keeps_the_file(
+    pointed, cli, isolated, monkeypatch, home
+) -> None:
     """Secret and token go; mappings and history stay unless purged."""
     monkeypatch.delenv("STCLI_ST_CLIENT_SECRET")
     cli("connect", "spring-hvac", "--tenant-id", "985798691")
     cli("requests", "approve", "spring-hvac")
-    words = ("finalize", "spring-hvac", "--client-id", CLIENT_ID, "--booking-provider", "4521",
-             "--client-secret-stdin")
+    words = (
+        "finalize",
+        "spring-hvac",
+        "--client-id",
+        CLIENT_ID,
+        "--booking-provider",
+        "4521",
+        "--client-secret-stdin",
+    )
     ran = cli(*words, stdin=f"{CLIENT_SECRET}\n")
     assert ran.code == 0, ran.text
     assert list(isolated.entries.values()) == [CLIENT_SECRET]

@@ -201,9 +201,9 @@ def _instant(value: str) -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(value)
-    except ValueError:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise _Unfit("start is not a date and time such as 2026-12-01T15:00:00Z") from None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def _id_of(target: str, values: Mapping[str, str], options: Options) -> int | None:

@@ -32,13 +32,14 @@ def _split(name: str) -> tuple[str, str]:
     text = " ".join(name.split())
     if not text or _is_company(text):
         return text, ""
-    if "," in text:
-        last, _, rest = (part.strip() for part in text.partition(","))
-        if rest and _bare(rest) not in _SUFFIXES:
-            first = _without_extras(rest.split())
-            return (" ".join(first) or rest), last
-        text = last
-    words = _without_extras(text.split()) or text.split()
+    parts = [part.strip() for part in text.split(",")]
+    parts = [part for part in parts if part and _bare(part) not in _SUFFIXES]
+    if not parts:
+        return text.strip(" ,"), ""
+    if len(parts) > 1:
+        first, last = _without_extras(parts[1].split()), _without_extras(parts[0].split())
+        return " ".join(first), " ".join(last)
+    words = _without_extras(parts[0].split())
     if len(words) == 1:
         return words[0], ""
     return " ".join(words[:-1]), words[-1]

@@ -96,15 +96,15 @@ class Servers:
 
     # Control
 
-    def control(self, method: str, path: str, **body: Any) -> Any:
+    def control(self, method: str, path: str, /, **body: Any) -> Any:
         answer = self.client.request(method, self.sandbox.control_url + path, json=body)
         assert answer.status_code < 300, answer.text
         return answer.json()
 
-    def refused(self, method: str, path: str, **body: Any) -> httpx.Response:
+    def refused(self, method: str, path: str, /, **body: Any) -> httpx.Response:
         return self.client.request(method, self.sandbox.control_url + path, json=body)
 
-    def fault(self, kind: str, **options: Any) -> None:
+    def fault(self, kind: str, /, **options: Any) -> None:
         self.control("POST", "/faults", kind=kind, **options)
 
     def advance(self, seconds: float) -> None:

@@ -32,7 +32,7 @@ SERVE = textwrap.dedent(
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
 def test_other_machines_are_kept_out(host):
     """The sandbox refuses every address that is not this machine's own."""
-    with pytest.raises(ValueError, match="127.0.0.1"):
+    with pytest.raises(ValueError, match="listens on"):
         RunningSandbox(host=host)
 
 
@@ -130,10 +130,10 @@ def test_world_is_safe_among_threads(start):
 def test_a_thousand_requests_a_second(start):
     """One kept connection is answered without Nagle's delay."""
     servers = start(rf_requests_per_window=10_000)
-    started = time.process_time(), time.monotonic()
+    started = time.monotonic()
     for _ in range(200):
         servers.rf("GET", "/campaigns/spring-hvac")
-    assert time.monotonic() - started[1] < 4
+    assert time.monotonic() - started < 4
 
 
 def test_defects_show(servers, caplog):

@@ -23,9 +23,14 @@ from stcli.config.document import MappingNode, ScalarNode, SequenceNode, parse_d
 from stcli.config.edit import edit_file, remove_value, set_value
 from stcli.errors import ConfigurationError, Locked
 
-EXAMPLES = int(os.environ.get("STCLI_TEST_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("STCLI_TEST_EXAMPLES", "200"))
 LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
-QUICK = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 SAMPLE = """\
 version: 1
@@ -716,9 +721,17 @@ def check_odd_edits(seed):
 
 
 @pytest.fixture
-def file(tmp_path):
+def folder(tmp_path):
+    """A folder with nothing else in it."""
+    path = tmp_path / "own"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def file(folder):
     """A campaign file of one's own."""
-    path = tmp_path / "spring.yaml"
+    path = folder / "spring.yaml"
     path.write_bytes(SAMPLE.encode())
     path.chmod(0o640)
     return path
@@ -785,17 +798,17 @@ def test_a_change_that_breaks_the_file_is_not_written(file, broken):
     assert file.read_text() == SAMPLE
 
 
-def test_files_that_cannot_be_edited(tmp_path):
+def test_files_that_cannot_be_edited(folder):
     """Missing files, folders and other encodings are configuration errors that leave no trace."""
     with pytest.raises(ConfigurationError, match="does not exist"):
-        edit_file(tmp_path / "none.yaml", to_nothing, accept)
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "folder.yaml").mkdir()
+        edit_file(folder / "none.yaml", to_nothing, accept)
+    assert list(folder.iterdir()) == []
+    (folder / "folder.yaml").mkdir()
     with pytest.raises(ConfigurationError, match="regular file"):
-        edit_file(tmp_path / "folder.yaml", to_nothing, accept)
-    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
+        edit_file(folder / "folder.yaml", to_nothing, accept)
+    (folder / "latin.yaml").write_bytes(b"a: \xe9\n")
     with pytest.raises(ConfigurationError, match="0xE9"):
-        edit_file(tmp_path / "latin.yaml", to_nothing, accept)
+        edit_file(folder / "latin.yaml", to_nothing, accept)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")

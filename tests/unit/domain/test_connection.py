@@ -37,9 +37,7 @@ LEGAL = {
 }
 STORED = [state for state in State if state is not State.ATTENTION]
 ILLEGAL = [
-    (state, step)
-    for state, step in product(STORED, Step)
-    if (state.value, step.value) not in LEGAL
+    (state, step) for state, step in product(STORED, Step) if (state.value, step.value) not in LEGAL
 ]
 
 

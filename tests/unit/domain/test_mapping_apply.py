@@ -84,7 +84,9 @@ def rules(**changes: Any) -> dict[str, Rule]:
     return RULES.validate_python({name: rule for name, rule in fields.items() if rule})
 
 
-def draft(person: Person = LEAD, referrer: Person | None = REFERRER, **changes: Any) -> BookingDraft:
+def draft(
+    person: Person = LEAD, referrer: Person | None = REFERRER, **changes: Any
+) -> BookingDraft:
     made = draft_booking(Subject(person, CAMPAIGN, referrer), rules(**changes), OPTIONS)
     assert isinstance(made, BookingDraft), made
     return made
@@ -252,7 +254,6 @@ def test_a_start_that_is_none_is_a_failure(written: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="astimezone overflows unhandled")
 def test_a_start_beyond_the_calendar_is_a_failure_of_the_record(written: str) -> None:
     """One bad record never stops the rest."""
     assert "start" in reason(start=text(written))
@@ -306,9 +307,6 @@ def test_the_ids_go_to_their_own_targets() -> None:
         "job_type": (NamedOption(3, "A"),),
     }
     fields = rules(campaign=text("a"), business_unit=text("a"), job_type=text("a"))
-    made = draft_booking(Subject(LEAD, CAMPAIGN), fields | rules(summary=text("x")), options)
-    assert isinstance(made, BookingDraft)
-    assert made.campaign_id is None  # the second set of rules has no ids
     made = draft_booking(Subject(LEAD, CAMPAIGN, REFERRER), fields, options)
     assert isinstance(made, BookingDraft)
     assert (made.campaign_id, made.business_unit_id, made.job_type_id) == (1, 2, 3)

@@ -1,0 +1,375 @@
+"""The ledger's life, fencing, failures: on a real database file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stcli.domain.ids import BookingId, CampaignName, JobId, RunId, UserId
+from stcli.errors import ExitCode, LeaseLost
+from stcli.store.engine import Lease, open_sqlite
+from stcli.store.failures import FailureState
+from stcli.store.ledger import (
+    Booked,
+    Doubtful,
+    Intent,
+    LedgerScope,
+    LedgerState,
+    Refused,
+    Withdrawn,
+)
+from stcli.store.locks import Locks, Process
+from stcli.store.migrations import migrate
+from stcli.store.qualifications import Evaluated, QualificationState
+from stcli.store.state import State
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+SPRING = CampaignName("spring")
+LEADS = LedgerScope(SPRING, "leads", "production/1", "leads")
+REFERRERS = LedgerScope(SPRING, "referrers", "production/1", "referrers")
+RUN = RunId("run-1")
+ADA, BOB = UserId(1001), UserId(1002)
+ASKED = Intent(ADA, "aB3x9", "aB3x9", "draft-1")
+MADE = Booked(ADA, "aB3x9", "aB3x9", BookingId(77), NOW, found=False)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    """A fresh state in a file of its own."""
+    file = tmp_path / "state" / "stcli.db"
+    database = open_sqlite(file)
+    migrate(database, version="1.0.0", file=file, backups=tmp_path / "backups")
+    opened = State(database)
+    yield opened
+    opened.close()
+
+
+def locks_of(state: State, pid: int, alive: bool) -> Locks:
+    return Locks(state.database, Process("here", pid, "s"), lambda process: alive, lambda: NOW)
+
+
+@pytest.fixture
+def lease(state: State) -> Iterator[Lease]:
+    with locks_of(state, 1, alive=True).hold(SPRING, "leads") as held:
+        yield held.lease
+
+
+@pytest.fixture
+def lost(state: State) -> Iterator[Lease]:
+    """A lease that a second process has taken over: the first one looked dead."""
+    with locks_of(state, 1, alive=True).hold(SPRING, "leads") as held:  # noqa: SIM117 - in order
+        with locks_of(state, 2, alive=False).hold(SPRING, "leads"):
+            yield held.lease
+
+
+def test_an_intent_is_unfinished_until_it_is_settled(state: State, lease: Lease) -> None:
+    """It is on record before the POST, with the fingerprint of what is sent."""
+    state.ledger.intend(lease, LEADS, [ASKED, replace(ASKED, user_id=BOB, code="b")], RUN, NOW)
+    first, second = state.ledger.unfinished(LEADS)
+    assert (first.user_id, first.state, first.draft) == (ADA, LedgerState.INTENT, "draft-1")
+    assert second.user_id == BOB
+    assert state.ledger.count_done(LEADS) == 0
+    assert state.qualifications.all(SPRING) == []
+
+
+def test_a_booked_one_is_done(state: State, lease: Lease) -> None:
+    """The booking is known, to the microsecond, and the lead waits for its qualification."""
+    state.ledger.intend(lease, LEADS, [ASKED], RUN, NOW)
+    state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
+    entry = state.ledger.entry(LEADS, ADA)
+    assert entry is not None
+    assert (entry.state, entry.booking_id, entry.booked_on) == (LedgerState.BOOKED, 77, NOW)
+    assert state.ledger.by_code(LEADS, "aB3x9") == entry
+    assert state.ledger.unfinished(LEADS) == []
+    assert state.ledger.count_done(LEADS) == 1
+    (watched,) = state.qualifications.due(SPRING, LEADS.tenant, NOW)
+    assert (watched.user_id, watched.booking_id) == (ADA, 77)
+    assert not watched.look_up_job
+
+
+def test_codes_are_told_apart_by_case(state: State, lease: Lease) -> None:
+    """``aB3x9`` and ``ab3x9`` are two people."""
+    state.ledger.settle(lease, LEADS, [MADE, replace(MADE, user_id=BOB, code="ab3x9")], RUN, NOW)
+    assert state.ledger.by_code(LEADS, "ab3x9").user_id == BOB  # type: ignore[union-attr]
+    assert state.ledger.by_code(LEADS, "AB3X9") is None
+
+
+def test_a_found_one_is_linked_and_its_job_is_looked_up(state: State, lease: Lease) -> None:
+    """Somebody else made it, so a job may have come of it already."""
+    state.ledger.settle(lease, LEADS, [replace(MADE, found=True)], RUN, NOW)
+    assert state.ledger.entry(LEADS, ADA).state is LedgerState.LINKED  # type: ignore[union-attr]
+    assert state.qualifications.of(SPRING, ADA).look_up_job  # type: ignore[union-attr]
+    state.qualifications.job_looked_up(lease, SPRING, [ADA])
+    assert not state.qualifications.of(SPRING, ADA).look_up_job  # type: ignore[union-attr]
+
+
+def test_referrers_are_not_watched_and_not_mixed_up(state: State, lease: Lease) -> None:
+    """The same person may have one row in each tab; only leads are qualified."""
+    state.ledger.settle(lease, REFERRERS, [MADE], RUN, NOW)
+    assert state.ledger.entry(LEADS, ADA) is None
+    assert state.ledger.count_done(REFERRERS) == 1
+    assert state.qualifications.all(SPRING) == []
+
+
+def test_a_doubtful_one_stays_unfinished(state: State, lease: Lease) -> None:
+    """It is in doubt since we stopped listening, and a later look-up settles it."""
+    state.ledger.intend(lease, LEADS, [ASKED], RUN, NOW)
+    state.ledger.settle(lease, LEADS, [Doubtful(ADA, NOW)], RUN, NOW)
+    (entry,) = state.ledger.unfinished(LEADS)
+    assert (entry.state, entry.doubt_since) == (LedgerState.IN_DOUBT, NOW)
+    assert (entry.external_id, entry.draft) == ("aB3x9", "draft-1")
+    state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
+    entry_after = state.ledger.entry(LEADS, ADA)
+    assert entry_after is not None
+    assert (entry_after.state, entry_after.doubt_since) == (LedgerState.BOOKED, None)
+
+
+@pytest.mark.parametrize("doubted", [False, True])
+def test_a_withdrawn_one_was_never_there(state: State, lease: Lease, doubted: bool) -> None:
+    """An intent that was not sent, or certainly had no effect, leaves nothing behind."""
+    state.ledger.intend(lease, LEADS, [ASKED], RUN, NOW)
+    if doubted:
+        state.ledger.settle(lease, LEADS, [Doubtful(ADA, NOW)], RUN, NOW)
+    state.ledger.settle(lease, LEADS, [Withdrawn(ADA)], RUN, NOW)
+    assert state.ledger.entry(LEADS, ADA) is None
+    assert state.failures.of(SPRING) == []
+
+
+@pytest.mark.parametrize(
+    "settled", [Withdrawn(ADA), Refused(ADA, "aB3x9", "no", "", "d", parked=True)]
+)
+def test_a_booking_that_exists_is_not_withdrawn(
+    state: State, lease: Lease, settled: Withdrawn | Refused
+) -> None:
+    """A late settlement never forgets a booking."""
+    state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
+    state.ledger.settle(lease, LEADS, [settled], RUN, NOW)
+    assert state.ledger.entry(LEADS, ADA).state is LedgerState.BOOKED  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("parked", "kind"), [(True, FailureState.PARKED), (False, FailureState.TRANSIENT)]
+)
+def test_a_refused_one_is_a_failure(
+    state: State, lease: Lease, parked: bool, kind: FailureState
+) -> None:
+    """The intent is gone, the failure knows why and what was sent; success clears it."""
+    state.ledger.intend(lease, LEADS, [ASKED], RUN, NOW)
+    refused = Refused(ADA, "aB3x9", "no such zip", "trace-1", "draft-1", parked)
+    state.ledger.settle(lease, LEADS, [refused], RUN, NOW)
+    assert state.ledger.entry(LEADS, ADA) is None
+    (failure,) = state.failures.of(SPRING, "leads")
+    assert (failure.record, failure.reason, failure.trace_id) == ("aB3x9", "no such zip", "trace-1")
+    assert (failure.fingerprint, failure.state) == ("draft-1", kind)
+    state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
+    assert state.failures.of(SPRING) == []
+
+
+def test_a_resend_asks_for_one_more_beside_those_known(state: State, lease: Lease) -> None:
+    """An intent that follows and is withdrawn falls back to the resend, not to nothing."""
+    state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
+    state.ledger.resend(LEADS, ADA, [BookingId(77), BookingId(78)], NOW)
+    (entry,) = state.ledger.resends(LEADS)
+    assert (entry.ignored, entry.booking_id, entry.booked_on) == ((77, 78), None, None)
+    assert state.ledger.count_done(LEADS) == 0
+    again = replace(ASKED, ignored=entry.ignored)
+    state.ledger.intend(lease, LEADS, [again], RUN, NOW)
+    assert state.ledger.resends(LEADS) == []
+    assert state.ledger.unfinished(LEADS)[0].ignored == (77, 78)
+    state.ledger.settle(lease, LEADS, [Withdrawn(ADA)], RUN, NOW)
+    assert state.ledger.resends(LEADS)[0].ignored == (77, 78)
+    state.ledger.intend(lease, LEADS, [again], RUN, NOW)
+    state.ledger.settle(lease, LEADS, [replace(MADE, booking_id=BookingId(79))], RUN, NOW)
+    assert state.ledger.resends(LEADS) == []
+    assert state.ledger.entry(LEADS, ADA).booking_id == 79  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("booking", "job", "look_up"), [(BookingId(5), None, True), (None, JobId(6), False)]
+)
+def test_evidence_by_hand_binds_and_is_watched(
+    state: State, lease: Lease, booking: BookingId | None, job: JobId | None, look_up: bool
+) -> None:
+    """A booking or a job may be given; the failure of that person is over."""
+    refused = Refused(ADA, "aB3x9", "no", "", "d", parked=True)
+    state.ledger.settle(lease, LEADS, [refused], RUN, NOW)
+    state.ledger.bind(LEADS, ADA, "aB3x9", booking=booking, job=job, booked_on=None, now=NOW)
+    entry = state.ledger.entry(LEADS, ADA)
+    assert entry is not None
+    assert (entry.state, entry.booking_id, entry.job_id) == (LedgerState.LINKED, booking, job)
+    assert state.failures.of(SPRING) == []
+    (watched,) = state.qualifications.due(SPRING, LEADS.tenant, NOW)
+    assert (watched.hand_job_id, watched.look_up_job) == (job, look_up)
+
+
+def test_a_job_by_hand_keeps_the_booking_that_is_known(state: State, lease: Lease) -> None:
+    """Binding adds evidence and takes none away."""
+    state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
+    state.ledger.bind(LEADS, ADA, "aB3x9", booking=None, job=JobId(6), booked_on=None, now=NOW)
+    entry = state.ledger.entry(LEADS, ADA)
+    assert entry is not None
+    assert (entry.booking_id, entry.job_id, entry.booked_on) == (77, 6, NOW)
+    assert entry.external_id == "aB3x9"
+
+
+def test_people_who_were_there_before_are_left_alone(state: State, lease: Lease) -> None:
+    """They are remembered once, and somebody with a booking is not overwritten."""
+    state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
+    assert state.ledger.remember_present(LEADS, [(ADA, "aB3x9"), (BOB, "b")], NOW) == 1
+    assert state.ledger.remember_present(LEADS, [(BOB, "b")], NOW) == 0
+    assert state.ledger.remember_present(LEADS, [], NOW) == 0
+    assert state.ledger.count_present(LEADS) == 1
+    assert state.ledger.count_done(LEADS) == 1
+    assert state.ledger.entry(LEADS, ADA).state is LedgerState.BOOKED  # type: ignore[union-attr]
+    assert state.ledger.entry(LEADS, BOB).state is LedgerState.PRESENT  # type: ignore[union-attr]
+
+
+def test_a_settlement_is_whole_or_nothing(state: State, lease: Lease) -> None:
+    """Where one of several cannot be stored, none is."""
+    broken = replace(MADE, user_id=BOB, code=None)  # type: ignore[arg-type]
+    with pytest.raises(Exception, match="NOT NULL"):
+        state.ledger.settle(lease, LEADS, [MADE, broken], RUN, NOW)
+    assert state.ledger.entry(LEADS, ADA) is None
+
+
+def test_it_is_on_disk_once_the_call_returns(state: State, lease: Lease, tmp_path: Path) -> None:
+    """Another process, or this one after a crash, sees the intent."""
+    state.ledger.intend(lease, LEADS, [ASKED], RUN, NOW)
+    other = State(open_sqlite(tmp_path / "state" / "stcli.db"))
+    assert [entry.user_id for entry in other.ledger.unfinished(LEADS)] == [ADA]
+    other.close()
+
+
+FENCED: dict[str, Callable[[State, Lease], Any]] = {
+    "intend": lambda s, lease: s.ledger.intend(lease, LEADS, [ASKED], RUN, NOW),
+    "settle": lambda s, lease: s.ledger.settle(lease, LEADS, [MADE], RUN, NOW),
+    "failure": lambda s, lease: s.failures.record(
+        lease, campaign=SPRING, kind="leads", record="x", reason="r", trace_id="", fingerprint="",
+        state=FailureState.PARKED, run_id=RUN, now=NOW,
+    ),
+    "clear": lambda s, lease: s.failures.clear(
+        lease, campaign=SPRING, kind="leads", records=["old"]
+    ),
+    "rule": lambda s, lease: s.qualifications.apply_rule(lease, SPRING, "rule", NOW),
+    "looked up": lambda s, lease: s.qualifications.job_looked_up(lease, SPRING, [BOB]),
+    "evaluated": lambda s, lease: s.qualifications.save(
+        lease, SPRING, [Evaluated(BOB, QualificationState.QUALIFIED)], NOW
+    ),
+}  # fmt: skip
+
+
+def everything(state: State) -> list[object]:
+    with state.database.read() as sql:
+        return [
+            sql.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2, 3").all()
+            for table in ("ledger", "failures", "qualifications")
+        ]
+
+
+@pytest.mark.parametrize("write", FENCED)
+def test_a_write_under_a_lost_lease_changes_nothing(
+    state: State, lost: Lease, write: str
+) -> None:
+    """A process that slept while another took over cannot write any more; it ends with 7."""
+    current = Lease(lost.name, lost.fence + 1)
+    bob = replace(MADE, user_id=BOB, code="b", found=True)
+    state.ledger.settle(current, LEADS, [bob], RUN, NOW)
+    refused = Refused(ADA, "old", "no", "", "d", parked=True)
+    state.ledger.settle(current, LEADS, [refused], RUN, NOW)
+    before = everything(state)
+    with pytest.raises(LeaseLost) as caught:
+        FENCED[write](state, lost)
+    assert caught.value.exit_code is ExitCode.LOCKED
+    assert everything(state) == before
+    FENCED[write](state, current)
+    assert everything(state) != before
+
+
+def test_a_lease_that_never_was_is_lost(state: State) -> None:
+    """A restored old database knows no such lock."""
+    with pytest.raises(LeaseLost):
+        state.ledger.intend(Lease("other", 1), LEADS, [ASKED], RUN, NOW)
+
+
+def record(state: State, lease: Lease, name: str, reason: str = "no", at: datetime = NOW) -> None:
+    state.failures.record(
+        lease,
+        campaign=SPRING,
+        kind="leads",
+        record=name,
+        reason=reason,
+        trace_id="t",
+        fingerprint="f",
+        state=FailureState.PARKED,
+        run_id=RUN,
+        now=at,
+    )
+
+
+def test_a_repeated_failure_is_one_with_two_times(state: State, lease: Lease) -> None:
+    """First and last time are kept, the newest reason counts, the number stays."""
+    record(state, lease, "a")
+    number = state.failures.of(SPRING)[0].id
+    record(state, lease, "a", "still no", NOW + timedelta(days=1))
+    (failure,) = state.failures.of(SPRING)
+    assert (failure.id, failure.reason) == (number, "still no")
+    assert (failure.first_at, failure.last_at) == (NOW, NOW + timedelta(days=1))
+
+
+def test_failures_are_dismissed_and_retried_by_number(state: State, lease: Lease) -> None:
+    """Dismissed ones are listed and not open; retried ones are due again."""
+    for name in "abc":
+        record(state, lease, name)
+    first, second, third = state.failures.of(SPRING)
+    assert state.failures.open_count(SPRING) == 3
+    assert state.failures.dismiss(SPRING, [first.id]) == 1
+    assert state.failures.retry(SPRING, [second.id]) == 1
+    assert [f.state.value for f in state.failures.of(SPRING)] == [
+        "dismissed",
+        "transient",
+        "parked",
+    ]
+    assert state.failures.open_count(SPRING) == 2
+    assert state.failures.dismiss("other", [third.id]) == 0
+    assert state.failures.retry(SPRING, [9999]) == 0
+    assert state.failures.retry(SPRING, []) == 3
+
+
+def test_failures_belong_to_a_campaign_and_a_kind(state: State, lease: Lease) -> None:
+    """Clearing one leaves the same record of another kind alone."""
+    record(state, lease, "a")
+    refused = Refused(ADA, "a", "no", "", "d", parked=True)
+    state.ledger.settle(lease, REFERRERS, [refused], RUN, NOW)
+    assert state.failures.of("other") == []
+    state.failures.clear(lease, campaign=SPRING, kind="leads", records=["a", "absent"])
+    (left,) = state.failures.of(SPRING)
+    assert left.kind == "referrers"
+
+
+def test_a_new_rule_makes_all_due_once(state: State, lease: Lease) -> None:
+    """The same rule again changes nothing."""
+    state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
+    assert state.qualifications.apply_rule(lease, SPRING, "one", NOW) == 1
+    later = Evaluated(ADA, QualificationState.OPEN, evaluate_at=NOW + timedelta(days=2))
+    state.qualifications.save(lease, SPRING, [later], NOW)
+    assert state.qualifications.due(SPRING, LEADS.tenant, NOW) == []
+    assert len(state.qualifications.due(SPRING, LEADS.tenant, NOW + timedelta(days=2))) == 1
+    assert state.qualifications.apply_rule(lease, SPRING, "one", NOW) == 0
+    assert state.qualifications.due(SPRING, LEADS.tenant, NOW) == []
+    assert state.qualifications.apply_rule(lease, SPRING, "two", NOW) == 1
+    assert len(state.qualifications.due(SPRING, LEADS.tenant, NOW)) == 1
+    assert state.qualifications.counts(SPRING) == {QualificationState.OPEN: 1}
+
+
+def test_oldest_booking_tells_where_the_feeds_begin(state: State, lease: Lease) -> None:
+    """The earliest of the tenant; none where nobody was booked."""
+    assert state.qualifications.oldest_booking(LEADS.tenant) is None
+    old = replace(MADE, user_id=BOB, code="b", booked_on=NOW - timedelta(days=9))
+    state.ledger.settle(lease, LEADS, [MADE, old], RUN, NOW)
+    assert state.qualifications.oldest_booking(LEADS.tenant) == NOW - timedelta(days=9)
+    assert state.qualifications.oldest_booking("production/2") is None
