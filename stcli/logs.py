@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class _Masking(logging.Formatter):
 class _PrivateFile(RotatingFileHandler):
     """Makes the file and its folder, private to the user, with the first line that is written."""
 
-    def _open(self):  # type: ignore[no-untyped-def] # the standard library's own signature
+    def _open(self) -> TextIOWrapper:
         path = Path(self.baseFilename)
         private_folder(path.parent)
         path.touch(mode=0o600)

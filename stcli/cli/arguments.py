@@ -11,6 +11,12 @@ OptionalCampaign = Annotated[
     str | None,
     typer.Argument(metavar="[CAMPAIGN]", help="May be left out where there is only one."),
 ]
+CampaignAndCode = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[CAMPAIGN] CODE", help="The lead's referral code; the campaign may be left out."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 DryRun = Annotated[

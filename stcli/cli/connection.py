@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stcli.cli.arguments import AsJson, Campaign, Yes
+from stcli.cli.arguments import AsJson, Campaign, OptionalCampaign, Yes
 from stcli.cli.output import emit, line, note
 from stcli.cli.session import application
 from stcli.domain.records import Environment
@@ -111,7 +111,7 @@ def _check_campaign(app: Application, name: CampaignName, identifier: str | None
 @finalize_app.command(epilog="Example: stcli finalize spring-hvac --client-id cid.8f3k")
 def finalize(
     context: typer.Context,
-    campaign: Campaign,
+    campaign: OptionalCampaign = None,
     client_id: Annotated[
         str | None, typer.Option("--client-id", metavar="ID", help="From the Application Details.")
     ] = None,
@@ -221,7 +221,7 @@ def _client_secret(
 @disconnect_app.command(epilog="Example: stcli disconnect spring-hvac --yes")
 def disconnect(
     context: typer.Context,
-    campaign: Campaign,
+    campaign: OptionalCampaign = None,
     yes: Yes = False,
     purge: Annotated[
         bool,

@@ -8,14 +8,16 @@ import typer
 
 from stcli.cli.arguments import AsJson, OptionalCampaign
 from stcli.cli.output import emit, line, plain, table
-from stcli.cli.session import application, chosen_campaign
+from stcli.cli.session import application, campaign_and_ids, chosen_campaign
 from stcli.errors import ExitCode, UsageError
 
 failures = typer.Typer(no_args_is_help=True, help="Records that failed, with why.")
 APPS = {"failures": failures}
 
-Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN")]
-Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]…", help="From failures list.")]
+CampaignAndIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[CAMPAIGN] [ID]…", help="The numbers of failures list."),
+]
 
 
 @failures.command("list", epilog="Example: stcli failures list spring-hvac")
@@ -62,15 +64,17 @@ def list_failures(
 @failures.command(epilog="Example: stcli failures show spring-hvac 3")
 def show(
     context: typer.Context,
-    campaign: Campaign,
-    failure_id: Annotated[int, typer.Argument(metavar="ID")],
+    words: CampaignAndIds = None,
 ) -> int:
     """One failure, whole."""
     with application(context) as app:
-        name = chosen_campaign(app, campaign)
-        found = next((f for f in app.state.failures.of(name) if f.id == failure_id), None)
+        name, ids = campaign_and_ids(app, words)
+        found = next((f for f in app.state.failures.of(name) if f.id in ids), None)
     if found is None:
-        raise UsageError(f"{name} has no failure {failure_id}", f"See: stcli failures list {name}")
+        raise UsageError(
+            f"{name} has no failure {', '.join(map(str, ids)) or 'without a number'}",
+            f"See: stcli failures list {name}",
+        )
     line(f"{found.kind} {plain(found.record)}: {found.state.value}")
     line(f"  {plain(found.reason)}")
     if found.trace_id:
@@ -80,24 +84,22 @@ def show(
 
 
 @failures.command(epilog="Example: stcli failures retry spring-hvac 3")
-def retry(context: typer.Context, campaign: Campaign, ids: Ids = None) -> int:
+def retry(context: typer.Context, words: CampaignAndIds = None) -> int:
     """Let the next pass try these again (all of the campaign where no id is given)."""
     with application(context) as app:
-        name = chosen_campaign(app, campaign)
-        number = app.state.failures.retry(name, ids or ())
+        name, ids = campaign_and_ids(app, words)
+        number = app.state.failures.retry(name, ids)
     line(f"{number} will be tried again by the next pass.")
     return ExitCode.DONE
 
 
 @failures.command(epilog="Example: stcli failures dismiss spring-hvac 3")
-def dismiss(
-    context: typer.Context,
-    campaign: Campaign,
-    ids: Annotated[list[int], typer.Argument(metavar="ID…", help="From failures list.")],
-) -> int:
+def dismiss(context: typer.Context, words: CampaignAndIds = None) -> int:
     """Let these go: they are not tried again until the record or its mapping changes."""
     with application(context) as app:
-        name = chosen_campaign(app, campaign)
+        name, ids = campaign_and_ids(app, words)
+        if not ids:
+            raise UsageError("name what to dismiss", f"See: stcli failures list {name}")
         number = app.state.failures.dismiss(name, ids)
     line(f"{number} dismissed.")
     return ExitCode.DONE

@@ -12,7 +12,7 @@ import typer
 from stcli.cli.arguments import AsJson, Backfill, OptionalCampaign
 from stcli.cli.output import emit, line, note, plain, table
 from stcli.cli.session import application, chosen_campaign
-from stcli.errors import ConfigurationError, ExitCode, Problem
+from stcli.errors import ConfigurationError, ExitCode, Problem, UsageError
 
 if TYPE_CHECKING:
     from stcli.config.load import LoadedCampaign
@@ -42,11 +42,13 @@ TabOption = Annotated[BookingTabName, typer.Option("--tab", help="Which set of m
 @action_app.command("action", epilog="Example: stcli action spring-hvac leads create_booking")
 def action(
     context: typer.Context,
-    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
-    tab: Annotated[BookingTabName, typer.Argument(help="Who joins.")],
-    wanted: Annotated[
-        ActionName | None, typer.Argument(metavar="[ACTION]", help="nothing or create_booking.")
-    ] = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[CAMPAIGN] leads|referrers [nothing|create_booking]",
+            help="Whose joining does what; without the last word it is only shown.",
+        ),
+    ],
     backfill: Backfill = False,
     as_json: AsJson = False,
 ) -> int:
@@ -56,6 +58,7 @@ def action(
     """
     from stcli.domain.campaign import Tab
 
+    campaign, tab, wanted = _action_words(words)
     with application(context) as app:
         name = chosen_campaign(app, campaign)
         before = app.settings_of(name).booking_tab(Tab(tab.value)).action.value
@@ -68,6 +71,26 @@ def action(
         as_json=as_json,
     )
     return ExitCode.DONE
+
+
+def _action_words(words: list[str]) -> tuple[str | None, BookingTabName, ActionName | None]:
+    """``[CAMPAIGN] TAB [ACTION]``, with the campaign left out where the first word is a tab."""
+    tabs, actions = list(BookingTabName), list(ActionName)
+    rest = list(words)
+    campaign = None
+    if rest[0] not in tabs or (len(rest) > 1 and rest[1] in tabs):
+        campaign = rest.pop(0)
+    if (
+        not rest
+        or rest[0] not in tabs
+        or len(rest) > 2
+        or (len(rest) == 2 and rest[1] not in actions)
+    ):
+        raise UsageError(
+            f"{' '.join(words)!r} is not [CAMPAIGN] TAB [ACTION]",
+            f"TAB is one of {', '.join(tabs)}; ACTION one of {', '.join(actions)}.",
+        )
+    return campaign, BookingTabName(rest[0]), ActionName(rest[1]) if len(rest) == 2 else None
 
 
 def _switch(
@@ -323,7 +346,6 @@ def preview(
     from stcli.cli import running
     from stcli.domain.campaign import Tab
     from stcli.domain.mapping.apply import Unmappable
-    from stcli.errors import UsageError
     from stcli.usecases.mapping import Preview
     from stcli.usecases.mapping import preview as make_preview
 

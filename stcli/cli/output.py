@@ -54,10 +54,20 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if sys.stdout.isatty():
         _drawn(headers, cells)
         return
-    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    widths = [max(_width(text) for text in column) for column in zip(headers, *cells, strict=True)]
     for row in [list(headers), *cells]:
-        padded = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        padded = (
+            text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True)
+        )
         line("  ".join(padded).rstrip())
+
+
+def _width(text: str) -> int:
+    """How many columns a terminal needs for it: two for a wide character, none for an accent."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
 
 
 def _drawn(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:

@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stcli.cli.arguments import AllowMassChange, AsJson, DryRun, Limit, OptionalCampaign
+from stcli.cli.arguments import (
+    AllowMassChange,
+    AsJson,
+    CampaignAndCode,
+    DryRun,
+    Limit,
+    OptionalCampaign,
+)
 from stcli.cli.output import emit, line, note, plain
-from stcli.cli.session import application, chosen_campaign
+from stcli.cli.session import application, campaign_and_code, chosen_campaign
 from stcli.domain.outcome import PassKind, PassResult
 from stcli.errors import ConfigurationError, ExitCode, UsageError, worst
 from stcli.usecases.report import pass_document, passes_document
@@ -112,8 +119,7 @@ def _referrers() -> None:
 @leads.command(epilog="Example: stcli leads resend spring-hvac c3f101")
 def resend(
     context: typer.Context,
-    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
-    code: Annotated[str, typer.Argument(metavar="CODE", help="The lead's referral code.")],
+    words: CampaignAndCode,
     as_json: AsJson = False,
 ) -> int:
     """Ask for one more booking of a lead whose booking the office dismissed."""
@@ -121,7 +127,7 @@ def resend(
     from stcli.usecases.evidence import resend as resend_lead
 
     with application(context) as app:
-        name = chosen_campaign(app, campaign)
+        name, code = campaign_and_code(app, words)
         config = app.settings_of(name)
 
         async def body() -> str:
@@ -140,8 +146,7 @@ def resend(
 @leads.command(epilog="Example: stcli leads link spring-hvac c3f101 --booking 70000012")
 def link(
     context: typer.Context,
-    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
-    code: Annotated[str, typer.Argument(metavar="CODE", help="The lead's referral code.")],
+    words: CampaignAndCode,
     booking: Annotated[
         int | None, typer.Option("--booking", min=1, metavar="ID", help="The lead's booking.")
     ] = None,
@@ -157,7 +162,7 @@ def link(
     if (booking is None) == (job is None):
         raise UsageError("give either --booking ID or --job ID", "See: stcli leads link --help")
     with application(context) as app:
-        name = chosen_campaign(app, campaign)
+        name, code = campaign_and_code(app, words)
         config = app.settings_of(name)
 
         async def body() -> str:

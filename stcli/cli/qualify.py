@@ -7,9 +7,16 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli.arguments import AllowMassChange, AsJson, DryRun, Limit, OptionalCampaign
+from stcli.cli.arguments import (
+    AllowMassChange,
+    AsJson,
+    CampaignAndCode,
+    DryRun,
+    Limit,
+    OptionalCampaign,
+)
 from stcli.cli.output import emit, line, note, plain, table
-from stcli.cli.session import application, chosen_campaign
+from stcli.cli.session import application, campaign_and_code, chosen_campaign
 from stcli.domain.outcome import PassKind
 from stcli.errors import ExitCode, UsageError
 
@@ -117,8 +124,7 @@ def run_qualify(
 @qualify.command(epilog="Example: stcli qualify explain spring-hvac c3f101")
 def explain(
     context: typer.Context,
-    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
-    code: Annotated[str, typer.Argument(metavar="CODE", help="The lead's referral code.")],
+    words: CampaignAndCode,
     as_json: AsJson = False,
 ) -> int:
     """Each condition, the value that was seen, when and where; as of the last pass."""
@@ -127,7 +133,7 @@ def explain(
     from stcli.usecases.explain import explain as make_explanation
 
     with application(context) as app:
-        name = chosen_campaign(app, campaign)
+        name, code = campaign_and_code(app, words)
         config = app.settings_of(name)
 
         async def body() -> Explanation:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stcli.cli.arguments import AsJson, Campaign, Yes
+from stcli.cli.arguments import AsJson, OptionalCampaign, Yes
 from stcli.cli.output import emit, line, note, table
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode
@@ -74,7 +74,10 @@ def list_requests(context: typer.Context, as_json: AsJson = False) -> int:
 
 @requests.command(epilog="Example: stcli requests approve spring-hvac")
 def approve(
-    context: typer.Context, campaign: Campaign, yes: Yes = False, as_json: AsJson = False
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
 ) -> int:
     """Approve a request, after the tenant was added to the app in the developer portal."""
     import sys
@@ -114,8 +117,10 @@ def approve(
 @requests.command(epilog='Example: stcli requests reject spring-hvac --reason "wrong tenant"')
 def reject(
     context: typer.Context,
-    campaign: Campaign,
-    reason: Annotated[str, typer.Option("--reason", help="Shown to who asked.")],
+    campaign: OptionalCampaign = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Shown to who asked.")
+    ] = "",
     as_json: AsJson = False,
 ) -> int:
     """Reject a request with a reason."""
@@ -124,7 +129,7 @@ def reject(
     from stcli.usecases.connection import decide
 
     if not reason.strip():
-        raise UsageError("the reason is blank", 'Say why: --reason "…"')
+        raise UsageError("the reason is missing", 'Say why: --reason "…"')
     with application(context) as app:
         name = chosen_campaign(app, campaign)
         decided = decide(

@@ -54,6 +54,26 @@ def application(context: typer.Context) -> Iterator[Application]:
         opened.close()
 
 
+def campaign_and_code(application: Application, words: list[str]) -> tuple[CampaignName, str]:
+    """``[CAMPAIGN] CODE``: the last word is the code, the campaign may be left out."""
+    if len(words) > 2:
+        raise UsageError("give a campaign and one code", "Such as: spring-hvac NCLOS3U")
+    return chosen_campaign(application, words[0] if len(words) == 2 else None), words[-1]
+
+
+def campaign_and_ids(
+    application: Application, words: list[str] | None
+) -> tuple[CampaignName, list[int]]:
+    """``[CAMPAIGN] [ID…]``: a first word that is no number is the campaign."""
+    words = words or []
+    name = words[0] if words and not words[0].isdecimal() else None
+    numbers = words[1:] if name is not None else words
+    wrong = [word for word in numbers if not (word.isascii() and word.isdecimal())]
+    if wrong:
+        raise UsageError(f"{wrong[0]!r} is no number of a failure", "See: stcli failures list")
+    return chosen_campaign(application, name), [int(word[:18]) for word in numbers]
+
+
 def chosen_campaign(application: Application, name: str | None) -> CampaignName:
     """The campaign that was named, or the only one there is."""
     from stcli.domain.ids import CampaignName

@@ -45,7 +45,8 @@ def _show(campaign: CampaignStatus) -> None:
     tenant = f" to tenant {connection.tenant_id}" if connection.tenant_id else ""
     state = connection.shown_state.value.replace("_", " ")
     line(f"{campaign.name}: {state}{tenant} ({connection.environment.value})")
-    line(f"  next: {plain(campaign.advice)}")
+    if campaign.advice:
+        line(f"  next: {plain(campaign.advice)}")
     if campaign.problem:
         line(f"  file: {plain(campaign.problem)}")
     for tab, entry in campaign.tabs.items():
@@ -66,5 +67,9 @@ def _show(campaign: CampaignStatus) -> None:
             else ""
         )
         line(f"  last {kind}: {run.started_at:%Y-%m-%d %H:%M} UTC, {run.status} {shown}".rstrip())
+        skipped = run.report.get("skipped")
+        if isinstance(skipped, dict) and skipped:
+            reasons = ", ".join(f"{number} {reason}" for reason, number in skipped.items())
+            line(f"    left out: {reasons}")
     if campaign.open_failures:
         line(f"  open failures: {campaign.open_failures}; see: stcli failures list {campaign.name}")

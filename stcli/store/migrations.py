@@ -141,7 +141,7 @@ def migrate(database: Database, *, version: str, file: Path, backups: Path) -> N
         applied: dict[str, str] = {}
         if known is not None:
             rows = connection.exec_driver_sql("SELECT name, stcli_version FROM schema_migrations")
-            applied = {name: written_by for name, written_by in rows}
+            applied = {row[0]: row[1] for row in rows}
     _refuse_newer(applied)
     if len(applied) == len(MIGRATIONS):
         return

@@ -76,6 +76,8 @@ def campaign_status(
     except ConfigurationError as error:
         problem = error.message
     advice = waiting_text(connection, now) or next_step(connection)
+    if connection.shown_state is ConnectionState.CONNECTED:
+        advice = ""
     if connection.attention:
         advice = f"the last call was refused: {connection.attention}. {advice}"
     return CampaignStatus(

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,9 +51,11 @@ def locks(
     return Locks(database, me, is_alive, now)
 
 
-def left_behind(database: Database, by: Process) -> None:
-    """A lock whose holder never released it."""
-    locks(database, by).hold("spring", "leads").__enter__()  # noqa: PLC2801 - never left
+@pytest.fixture
+def left_behind(database: Database) -> Iterator[Callable[[Process], None]]:
+    """Makes locks whose holder does not release them before the test is over."""
+    with ExitStack() as kept:
+        yield lambda by: kept.enter_context(locks(database, by).hold("spring", "leads")) and None
 
 
 def test_a_free_lock_is_held_and_released(database: Database) -> None:
@@ -77,11 +80,10 @@ def test_it_is_released_when_the_pass_fails(database: Database) -> None:
 
 
 def test_a_living_process_keeps_the_lock(
-    database: Database, other_process: subprocess.Popen[bytes]
-) -> None:
+    database: Database, other_process: subprocess.Popen[bytes], left_behind: Callable[[Process], None]) -> None:
     """The second one ends with 7, naming kind, campaign, process, host and since when."""
     holder = Process("here", other_process.pid, process_start(other_process.pid))
-    left_behind(database, holder)
+    left_behind(holder)
     much_later = locks(database, now=lambda: NOW + timedelta(days=3))
     with pytest.raises(Locked) as caught, much_later.hold("spring", "qualify"):
         pass
@@ -99,11 +101,10 @@ def test_another_campaign_is_not_locked(database: Database) -> None:
 
 
 def test_a_dead_process_is_taken_over_at_once(
-    database: Database, other_process: subprocess.Popen[bytes]
-) -> None:
+    database: Database, other_process: subprocess.Popen[bytes], left_behind: Callable[[Process], None]) -> None:
     """No expiry is waited for, and the fence rises so that the dead one stays shut out."""
     holder = Process("here", other_process.pid, process_start(other_process.pid))
-    left_behind(database, holder)
+    left_behind(holder)
     other_process.kill()
     other_process.wait()
     with locks(database).hold("spring", "qualify") as held:
@@ -112,10 +113,9 @@ def test_a_dead_process_is_taken_over_at_once(
 
 
 def test_a_number_that_was_given_to_another_process_is_dead(
-    database: Database, other_process: subprocess.Popen[bytes]
-) -> None:
+    database: Database, other_process: subprocess.Popen[bytes], left_behind: Callable[[Process], None]) -> None:
     """The start tells two processes of one number apart."""
-    left_behind(database, Process("here", other_process.pid, "long ago"))
+    left_behind(Process("here", other_process.pid, "long ago"))
     with locks(database).hold("spring", "leads") as held:
         assert held.lease.fence == 2
 
@@ -123,9 +123,9 @@ def test_a_number_that_was_given_to_another_process_is_dead(
 @pytest.mark.xfail(
     strict=True, raises=Locked, reason="is_alive believes every process that has our own number"
 )
-def test_our_own_number_of_before_a_restart_is_dead(database: Database) -> None:
+def test_our_own_number_of_before_a_restart_is_dead(database: Database, left_behind: Callable[[Process], None]) -> None:
     """A container that was killed and started again has the same host and the same number."""
-    left_behind(database, Process("here", ME.pid, "before the restart"))
+    left_behind(Process("here", ME.pid, "before the restart"))
     with locks(database).hold("spring", "leads") as held:
         assert held.lease.fence == 2
 
@@ -147,10 +147,9 @@ def test_this_process_cannot_hold_a_lock_twice(database: Database) -> None:
     ],
 )
 def test_another_host_is_taken_over_only_after_expiry(
-    database: Database, after: timedelta, free: bool
-) -> None:
+    database: Database, after: timedelta, free: bool, left_behind: Callable[[Process], None]) -> None:
     """Nobody here can tell whether a process there lives; its number here says nothing."""
-    left_behind(database, Process("there", 2**22 + 1, "dead"))
+    left_behind(Process("there", 2**22 + 1, "dead"))
     later = locks(database, now=lambda: NOW + after)
     if free:
         with later.hold("spring", "leads") as held:
@@ -250,9 +249,9 @@ def test_waiting_for_the_database_does_not_stretch_the_lease(
             held.check()
 
 
-def test_of_many_at_once_one_gets_the_lock(database: Database) -> None:
+def test_of_many_at_once_one_gets_the_lock(database: Database, left_behind: Callable[[Process], None]) -> None:
     """Two hosts that find an expired lock do not both take it."""
-    left_behind(database, Process("there", 5, "s"))
+    left_behind(Process("there", 5, "s"))
     later = NOW + timedelta(days=1)
     won: list[int] = []
     done = threading.Event()
