@@ -96,6 +96,12 @@ class UsageError(StcliError):
     kind = "usage"
 
 
+class Declined(UsageError):
+    """The person was asked and said no."""
+
+    kind = "declined"
+
+
 class ConfigurationError(StcliError):
     """A file does not say something that can be run; carries every problem found."""
 

@@ -54,8 +54,6 @@ def process_start(pid: int) -> str:
 
 def is_alive(process: Process) -> bool:
     """Whether this very process still runs; another one that got its number does not count."""
-    if process.pid == os.getpid():
-        return True
     if sys.platform == "win32":
         # There is no cheap way to ask: the lease's expiry decides, as for another host.
         return True

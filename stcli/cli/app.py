@@ -166,8 +166,8 @@ def _report_usage(error: typer.TyperException, *, as_json: bool) -> int:
     from stcli.errors import UsageError
 
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
-        typer.echo(context.get_help(), err=True)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # Typer has printed the help when it made this error.
         return ExitCode.USAGE
     path = context.command_path if context is not None else "stcli"
     return _report(UsageError(error.format_message(), f"See: {path} --help"), as_json=as_json)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stcli.usecases.ports import ReferralGateway
 
 auth = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     help="The account's secrets: Referral Factory token, ServiceTitan app key.",
     rich_markup_mode="rich",

@@ -10,7 +10,7 @@ from stcli.cli.output import emit, table
 from stcli.cli.session import application
 from stcli.errors import ConfigurationError, ExitCode
 
-campaigns = typer.Typer()
+campaigns = typer.Typer(add_completion=False)
 APPS = {"campaigns": campaigns}
 
 

@@ -9,7 +9,9 @@ from stcli.cli.output import emit, line, pairs
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode
 
-config = typer.Typer(no_args_is_help=True, help="The campaign file and the settings.")
+config = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="The campaign file and the settings."
+)
 APPS = {"config": config}
 
 

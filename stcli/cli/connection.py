@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from stcli.domain.secret import Secret
     from stcli.wiring import Application
 
-connect_app, finalize_app, disconnect_app = typer.Typer(), typer.Typer(), typer.Typer()
+connect_app, finalize_app, disconnect_app = (
+    typer.Typer(add_completion=False),
+    typer.Typer(add_completion=False),
+    typer.Typer(add_completion=False),
+)
 APPS = {"connect": connect_app, "finalize": finalize_app, "disconnect": disconnect_app}
 
 

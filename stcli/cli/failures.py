@@ -11,7 +11,9 @@ from stcli.cli.output import emit, line, plain, table
 from stcli.cli.session import application, campaign_and_ids, chosen_campaign
 from stcli.errors import ExitCode, UsageError
 
-failures = typer.Typer(no_args_is_help=True, help="Records that failed, with why.")
+failures = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Records that failed, with why."
+)
 APPS = {"failures": failures}
 
 CampaignAndIds = Annotated[

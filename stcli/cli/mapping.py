@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from stcli.domain.mapping.rules import Rule
     from stcli.wiring import Application
 
-action_app = typer.Typer()
-map_app = typer.Typer(no_args_is_help=True, help="Mappings: from people to bookings.")
+action_app = typer.Typer(add_completion=False)
+map_app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Mappings: from people to bookings."
+)
 APPS = {"action": action_app, "map": map_app}
 
 

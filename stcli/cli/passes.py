@@ -23,9 +23,11 @@ from stcli.usecases.report import pass_document, passes_document
 if TYPE_CHECKING:
     from stcli.usecases.passes.context import PassOptions
 
-leads = typer.Typer(no_args_is_help=True, help="Leads become bookings.")
-referrers = typer.Typer(no_args_is_help=True, help="Referrers become bookings.")
-run_app = typer.Typer()
+leads = typer.Typer(add_completion=False, no_args_is_help=True, help="Leads become bookings.")
+referrers = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Referrers become bookings."
+)
+run_app = typer.Typer(add_completion=False)
 APPS = {"leads": leads, "referrers": referrers, "run": run_app}
 
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from stcli.domain.secret import Secret
-from stcli.errors import UsageError
+from stcli.errors import Declined, UsageError
 
 
 def _refuse_without_terminal(what: str, instead: str) -> None:
@@ -47,4 +47,4 @@ def confirm(question: str, *, yes: bool, flag: str = "--yes") -> None:
         return
     _refuse_without_terminal("confirmation", f"Add {flag} to answer yes.")
     if not typer.confirm(question, err=True):
-        raise typer.Abort
+        raise Declined("not confirmed, so nothing was changed")

@@ -20,7 +20,11 @@ from stcli.cli.session import application, campaign_and_code, chosen_campaign
 from stcli.domain.outcome import PassKind
 from stcli.errors import ExitCode, UsageError
 
-qualify = typer.Typer(no_args_is_help=True, help="Qualification rules, and the qualification pass.")
+qualify = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Qualification rules, and the qualification pass.",
+)
 APPS = {"qualify": qualify}
 
 

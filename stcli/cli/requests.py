@@ -12,7 +12,9 @@ from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode
 
 requests = typer.Typer(
-    no_args_is_help=True, help="The reviewing side: list, approve and reject requests."
+    add_completion=False,
+    no_args_is_help=True,
+    help="The reviewing side: list, approve and reject requests.",
 )
 APPS = {"requests": requests}
 

@@ -9,8 +9,10 @@ import typer
 from stcli.cli.output import line, note
 from stcli.errors import ExitCode, UsageError
 
-sandbox = typer.Typer(no_args_is_help=True, help="Both APIs on this machine, to try things out.")
-demo_app = typer.Typer()
+sandbox = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Both APIs on this machine, to try things out."
+)
+demo_app = typer.Typer(add_completion=False)
 APPS = {"sandbox": sandbox, "demo": demo_app}
 
 

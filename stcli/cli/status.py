@@ -10,7 +10,7 @@ from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode
 from stcli.usecases.status import CampaignStatus, campaign_status, status_document
 
-status = typer.Typer()
+status = typer.Typer(add_completion=False)
 APPS = {"status": status}
 
 
