@@ -92,7 +92,8 @@ def show_error(error: StcliError, *, as_json: bool) -> None:
     note(f"Error: {plain(error.message)}")
     if isinstance(error, ConfigurationError):
         for problem in error.problems:
-            note(f"  {plain(problem)}")
+            if str(problem) != error.message:
+                note(f"  {plain(problem)}")
             if problem.hint:
                 note(f"      {plain(problem.hint)}")
     if error.hint:

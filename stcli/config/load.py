@@ -30,7 +30,7 @@ from stcli.domain.campaign import (
 )
 from stcli.domain.mapping.rules import DATA_TYPES
 from stcli.domain.mapping.validate import Fault, TabVerdict, check_bookings
-from stcli.domain.nearest import suggestion
+from stcli.domain.nearest import nearest, suggestion
 from stcli.errors import ConfigurationError, Problem, UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -110,7 +110,8 @@ def convert(document: Document, model: type[Model], what: str) -> Model:
     try:
         return model.model_validate(_written(document.root))
     except ValidationError as error:
-        problems = [_problem(document, model, details) for details in error.errors()]
+        details = _without_echoes(model, error.errors())
+        problems = [_problem(document, model, one) for one in details]
         raise ConfigurationError(
             f"the {what} {document.file} has {len(problems)} "
             f"problem{'s' if len(problems) > 1 else ''}",
@@ -136,6 +137,16 @@ def _written(node: Node) -> Any:
     if isinstance(node, MappingNode):
         return {key.text: _written(value) for key, value in node.entries}
     return [_written(item) for item in node.items]
+
+
+def _without_echoes(model: type[BaseModel], found: list[ErrorDetails]) -> list[ErrorDetails]:
+    """A misspelt key is one mistake: that the right one is missing then need not be said too."""
+    meant = {
+        (*one["loc"][:-1], nearest(str(one["loc"][-1]), _known_keys(model, one["loc"][:-1])))
+        for one in found
+        if one["type"] == "extra_forbidden"
+    }
+    return [one for one in found if one["type"] != "missing" or one["loc"] not in meant]
 
 
 def _problem(document: Document, model: type[BaseModel], details: ErrorDetails) -> Problem:
@@ -168,13 +179,14 @@ def _problem(document: Document, model: type[BaseModel], details: ErrorDetails) 
         case "model_type" | "dict_type" | "model_attributes_type":
             return document.problem(path, "keys with values are expected here")
         case "tuple_type" | "list_type":
-            return document.problem(path, "a list is expected here", "write [one, two]")
+            found = details["input"] if isinstance(details["input"], str) else "one, two"
+            return document.problem(path, "a list is expected here", f"write [{found}]")
         case "string_type":
             empty = details["input"] is None
             return document.problem(
                 path,
                 "the value is missing" if empty else "a text is expected here",
-                'write "" for an empty text' if empty else "",
+                "write it behind the colon" if empty else "",
             )
         case _:
             return document.problem(path, details["msg"][:1].lower() + details["msg"][1:])

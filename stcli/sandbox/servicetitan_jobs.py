@@ -1,6 +1,7 @@
 """The job routes of ServiceTitan's JPM module: list, one, history, feeds, job types."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from stcli.sandbox.calls import Answer, Call, Operation, Refusal
@@ -73,7 +74,13 @@ class JobRoutes(Routes):
         return self.feed_page(call, tenant.job_history_feed, lambda key: _all_events(tenant, key))
 
     def _types(self, call: Call) -> Answer:
-        return setting_page(call, self.tenant(call).job_types.values(), job_type_body)
+        # The one list whose order is asked for by other names.
+        query = {name: value for name, value in call.query.items() if name != "sort"}
+        if query.get("orderBy"):
+            descends = query.get("orderByDirection", "").lower().startswith("desc")
+            query["sort"] = ("-" if descends else "+") + query["orderBy"]
+        ordered = replace(call, query=query)
+        return setting_page(ordered, self.tenant(call).job_types.values(), job_type_body)
 
     def _type(self, call: Call) -> Answer:
         number = path_id(call)

@@ -91,15 +91,23 @@ def test_the_order_is_fixed(setup, tmp_path, first, second) -> None:
     """Of two sources the one that stands first in the product wins."""
     second(setup, RF_TOKEN, tmp_path)
     first(setup, RF_TOKEN, tmp_path)
-    names = {_variable: "variable", _file: "file", _systemd: "systemd", _command: "command",
-             _keyring: "keyring", _insecure: "file"}
+    names = {
+        _variable: "variable",
+        _file: "file",
+        _systemd: "systemd",
+        _command: "command",
+        _keyring: "keyring",
+        _insecure: "file",
+    }
     assert setup.chain().find(RF_TOKEN).source.startswith(names[first])
 
 
 def test_the_variable_of_a_campaign_wins(setup) -> None:
     """Upper case, - as _."""
-    setup.environment |= {"STCLI_ST_CLIENT_SECRET": "general",
-                          "STCLI_ST_CLIENT_SECRET__SPRING_HVAC": "special"}
+    setup.environment |= {
+        "STCLI_ST_CLIENT_SECRET": "general",
+        "STCLI_ST_CLIENT_SECRET__SPRING_HVAC": "special",
+    }
     assert setup.chain().find(CLIENT_SECRET).secret == Secret("special")
     other = client_secret("roofing", GRANT)
     assert setup.chain().find(other).secret == Secret("general")
@@ -116,8 +124,11 @@ def test_nothing_given_is_never_stored(setup, tmp_path, isolated) -> None:
 def test_stored_secrets_belong_to_their_grant(setup) -> None:
     """Another tenant, environment or client id does not find them."""
     setup.chain().store(CLIENT_SECRET, Secret(VALUE), insecure=False)
-    for grant in (Grant("integration", 985798691, "cid.1"), Grant("production", 1, "cid.1"),
-                  Grant("production", 985798691, "cid.2")):
+    for grant in (
+        Grant("integration", 985798691, "cid.1"),
+        Grant("production", 1, "cid.1"),
+        Grant("production", 985798691, "cid.2"),
+    ):
         with pytest.raises(CredentialsMissing):
             setup.chain().find(client_secret("spring-hvac", grant))
     same_grant_other_campaign = client_secret("roofing", GRANT)
@@ -274,8 +285,9 @@ def test_a_hanging_keyring_does_not_hold_up_the_end() -> None:
         "except Exception as error: print(type(error).__name__)\n"
     )
     started = time.monotonic()
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20,
-                         check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True
+    )
     assert ran.stdout.strip() == "CredentialsUnusable"
     assert time.monotonic() - started < 10
 
@@ -299,5 +311,3 @@ def test_a_secret_shows_itself_to_nobody() -> None:
     assert secret != Secret("other")
     with pytest.raises(TypeError):
         pickle.dumps(secret)
-
-

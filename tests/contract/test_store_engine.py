@@ -15,7 +15,15 @@ import pytest
 
 from stcli.domain.connection import Connection, Proof
 from stcli.domain.connection import State as Stage
-from stcli.domain.ids import BookingId, CampaignName, ProviderId, RfCampaignId, RunId, TenantId, UserId
+from stcli.domain.ids import (
+    BookingId,
+    CampaignName,
+    ProviderId,
+    RfCampaignId,
+    RunId,
+    TenantId,
+    UserId,
+)
 from stcli.domain.records import Environment
 from stcli.errors import ExitCode, StateError
 from stcli.store import engine
@@ -197,7 +205,7 @@ def test_a_full_disk_is_told_so(database: Database) -> None:
 def test_any_other_refusal_is_a_state_error(database: Database) -> None:
     """No error of the library reaches a use case."""
     with pytest.raises(StateError, match="no such table"), database.read() as sql:
-        sql.exec_driver_sql("SELECT * FROM nothing")
+        sql.exec_driver_sql("SELECT * FROM absent")
 
 
 # --- times -----------------------------------------------------------------------------------

@@ -272,9 +272,7 @@ def everything(state: State) -> list[object]:
 
 
 @pytest.mark.parametrize("write", FENCED)
-def test_a_write_under_a_lost_lease_changes_nothing(
-    state: State, lost: Lease, write: str
-) -> None:
+def test_a_write_under_a_lost_lease_changes_nothing(state: State, lost: Lease, write: str) -> None:
     """A process that slept while another took over cannot write any more; it ends with 7."""
     current = Lease(lost.name, lost.fence + 1)
     bob = replace(MADE, user_id=BOB, code="b", found=True)

@@ -45,9 +45,7 @@ def other_process() -> Iterator[subprocess.Popen[bytes]]:
     child.stdin.close()
 
 
-def locks(
-    database: Database, me: Process = ME, now: Callable[[], datetime] = lambda: NOW
-) -> Locks:
+def locks(database: Database, me: Process = ME, now: Callable[[], datetime] = lambda: NOW) -> Locks:
     return Locks(database, me, is_alive, now)
 
 
@@ -80,7 +78,10 @@ def test_it_is_released_when_the_pass_fails(database: Database) -> None:
 
 
 def test_a_living_process_keeps_the_lock(
-    database: Database, other_process: subprocess.Popen[bytes], left_behind: Callable[[Process], None]) -> None:
+    database: Database,
+    other_process: subprocess.Popen[bytes],
+    left_behind: Callable[[Process], None],
+) -> None:
     """The second one ends with 7, naming kind, campaign, process, host and since when."""
     holder = Process("here", other_process.pid, process_start(other_process.pid))
     left_behind(holder)
@@ -101,7 +102,10 @@ def test_another_campaign_is_not_locked(database: Database) -> None:
 
 
 def test_a_dead_process_is_taken_over_at_once(
-    database: Database, other_process: subprocess.Popen[bytes], left_behind: Callable[[Process], None]) -> None:
+    database: Database,
+    other_process: subprocess.Popen[bytes],
+    left_behind: Callable[[Process], None],
+) -> None:
     """No expiry is waited for, and the fence rises so that the dead one stays shut out."""
     holder = Process("here", other_process.pid, process_start(other_process.pid))
     left_behind(holder)
@@ -113,7 +117,10 @@ def test_a_dead_process_is_taken_over_at_once(
 
 
 def test_a_number_that_was_given_to_another_process_is_dead(
-    database: Database, other_process: subprocess.Popen[bytes], left_behind: Callable[[Process], None]) -> None:
+    database: Database,
+    other_process: subprocess.Popen[bytes],
+    left_behind: Callable[[Process], None],
+) -> None:
     """The start tells two processes of one number apart."""
     left_behind(Process("here", other_process.pid, "long ago"))
     with locks(database).hold("spring", "leads") as held:
@@ -123,7 +130,9 @@ def test_a_number_that_was_given_to_another_process_is_dead(
 @pytest.mark.xfail(
     strict=True, raises=Locked, reason="is_alive believes every process that has our own number"
 )
-def test_our_own_number_of_before_a_restart_is_dead(database: Database, left_behind: Callable[[Process], None]) -> None:
+def test_our_own_number_of_before_a_restart_is_dead(
+    database: Database, left_behind: Callable[[Process], None]
+) -> None:
     """A container that was killed and started again has the same host and the same number."""
     left_behind(Process("here", ME.pid, "before the restart"))
     with locks(database).hold("spring", "leads") as held:
@@ -147,7 +156,8 @@ def test_this_process_cannot_hold_a_lock_twice(database: Database) -> None:
     ],
 )
 def test_another_host_is_taken_over_only_after_expiry(
-    database: Database, after: timedelta, free: bool, left_behind: Callable[[Process], None]) -> None:
+    database: Database, after: timedelta, free: bool, left_behind: Callable[[Process], None]
+) -> None:
     """Nobody here can tell whether a process there lives; its number here says nothing."""
     left_behind(Process("there", 2**22 + 1, "dead"))
     later = locks(database, now=lambda: NOW + after)
@@ -195,9 +205,7 @@ def test_the_lease_is_renewed(database: Database, monkeypatch: pytest.MonkeyPatc
         held.check()
 
 
-def test_who_lost_the_lock_hears_of_it(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_lost_the_lock_hears_of_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """``check`` stops a pass before its next remote write."""
     monkeypatch.setattr(locks_module, "RENEW_EVERY_SECONDS", 0.05)
     slow = locks(database, Process("there", 5, "s"))
@@ -223,7 +231,8 @@ def test_a_process_that_slept_too_long_stops(
 
 
 @pytest.mark.xfail(
-    strict=True, reason="the holder counts from after the wait for the database, the row from before"
+    strict=True,
+    reason="the holder counts from after the wait for the database, the row from before",
 )
 def test_waiting_for_the_database_does_not_stretch_the_lease(
     database: Database, monkeypatch: pytest.MonkeyPatch
@@ -249,7 +258,9 @@ def test_waiting_for_the_database_does_not_stretch_the_lease(
             held.check()
 
 
-def test_of_many_at_once_one_gets_the_lock(database: Database, left_behind: Callable[[Process], None]) -> None:
+def test_of_many_at_once_one_gets_the_lock(
+    database: Database, left_behind: Callable[[Process], None]
+) -> None:
     """Two hosts that find an expired lock do not both take it."""
     left_behind(Process("there", 5, "s"))
     later = NOW + timedelta(days=1)

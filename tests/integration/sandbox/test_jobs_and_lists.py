@@ -86,6 +86,14 @@ def test_tag_types_have_no_name_filter(servers):
     assert len(ids(servers.st("GET", "settings/tag-types", active="Any"))) == 4
 
 
+def test_job_types_are_ordered_by_their_own_parameters(servers):
+    """The list of job types knows orderBy and orderByDirection where others know sort."""
+    up = ids(servers.st("GET", "jpm/job-types"))
+    down = servers.st("GET", "jpm/job-types", orderBy="id", orderByDirection="descending")
+    assert ids(down) == up[::-1]
+    assert ids(servers.st("GET", "jpm/job-types", sort="-Id")) == up
+
+
 def test_single_settings(servers):
     """Business units and job types are shown by id too."""
     for path in ("settings/business-units", "jpm/job-types"):

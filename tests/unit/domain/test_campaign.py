@@ -94,7 +94,9 @@ def test_a_switch_is_nothing_else(written: object) -> None:
     assert "true or false" in told
 
 
-@pytest.mark.parametrize("written", ["-1", "1.5", "1_000", "ten", "", " 5", "0x10", "٣", "+5", True])
+@pytest.mark.parametrize(
+    "written", ["-1", "1.5", "1_000", "ten", "", " 5", "0x10", "٣", "+5", True]
+)
 def test_a_number_is_written_with_digits(written: object) -> None:
     """No sign, no fraction, no other script, no switch."""
     assert refused({"leads.limits.max_creates": written}).startswith("leads.limits.max_creates")
