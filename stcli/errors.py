@@ -47,6 +47,7 @@ _WORST_FIRST = (
     ExitCode.DEFECT,
     ExitCode.NOT_CONNECTED,
     ExitCode.CONFIGURATION,
+    ExitCode.USAGE,
     ExitCode.UNAVAILABLE,
     ExitCode.LOCKED,
     ExitCode.SOME_FAILED,
@@ -55,7 +56,10 @@ _WORST_FIRST = (
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """The exit code of several passes: the first of the product's order that occurred."""
+    """The exit code of several passes: the first of the product's order that occurred.
+
+    No pass ends with wrong usage; if one did, it stands behind a wrong configuration.
+    """
     occurred = set(codes)
     return next((code for code in _WORST_FIRST if code in occurred), ExitCode.DONE)
 

@@ -350,7 +350,7 @@ def _make_due_with_bookings(sql: Connection, tenant: str, jobs: Sequence[JobId])
 def _make_due(sql: Connection, tenant: str, column: str, ids: Sequence[int]) -> None:
     for part in _parts(ids):
         sql.exec_driver_sql(
-            "UPDATE qualifications SET due = 1 WHERE (campaign, user_id) IN (SELECT campaign, "
+            "UPDATE qualifications SET due = due + 1 WHERE (campaign, user_id) IN (SELECT campaign, "
             f"user_id FROM ledger WHERE tab = 'leads' AND tenant = ? AND {column} IN ({_marks(part)}))",
             (tenant, *part),
         )

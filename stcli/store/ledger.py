@@ -353,7 +353,7 @@ def _watch(sql: Connection, scope: LedgerScope, user_id: UserId, code: str, now:
     sql.exec_driver_sql(
         "INSERT INTO qualifications (campaign, user_id, code, state, due, changed_at) "
         "VALUES (?, ?, ?, 'open', 1, ?) "
-        "ON CONFLICT (campaign, user_id) DO UPDATE SET due = 1",
+        "ON CONFLICT (campaign, user_id) DO UPDATE SET due = qualifications.due + 1",
         (scope.campaign, user_id, code, utc_text(now)),
     )
 

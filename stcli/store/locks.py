@@ -98,7 +98,9 @@ class Locks:
     @contextmanager
     def hold(self, name: str, kind: str) -> Iterator[HeldLease]:
         """Hold the lock for the block, or raise ``Locked`` saying who holds it since when."""
-        held = HeldLease(self._take(name, kind), time.monotonic())
+        # Counted from before the wait for the database, as the row's own expiry is.
+        started = time.monotonic()
+        held = HeldLease(self._take(name, kind), started)
         stop = threading.Event()
         renewer = threading.Thread(
             target=self._renew, args=(held, stop), name=f"lease {name}", daemon=True

@@ -7,10 +7,13 @@ version does not was written by a newer stcli and is refused, naming that versio
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from stcli.errors import StateError
 from stcli.paths import private_folder
@@ -135,28 +138,19 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 def migrate(database: Database, *, version: str, file: Path, backups: Path) -> None:
     """Bring the schema to this version's; safe when several processes try at once."""
     with database.read() as connection:
-        known = connection.exec_driver_sql(
-            "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'"
-        ).one_or_none()
-        applied: dict[str, str] = {}
-        if known is not None:
-            rows = connection.exec_driver_sql("SELECT name, stcli_version FROM schema_migrations")
-            applied = {row[0]: row[1] for row in rows}
-    _refuse_newer(applied)
-    if len(applied) == len(MIGRATIONS):
-        return
-    if applied:
-        _back_up(file, backups)
+        if not _missing(_applied(connection)):
+            return
     with database.write() as connection:
+        # Looked at again under the lock: another process may have migrated in between.
+        applied = _applied(connection)
+        missing = _missing(applied)
+        if applied and missing:
+            _back_up(file, backups)
         connection.exec_driver_sql(
             "CREATE TABLE IF NOT EXISTS schema_migrations "
             "(name TEXT PRIMARY KEY, applied_at TEXT NOT NULL, stcli_version TEXT NOT NULL)"
         )
-        # Another process may have migrated while this one waited for the write lock.
-        done = set(connection.exec_driver_sql("SELECT name FROM schema_migrations").scalars())
-        for name, statements in MIGRATIONS:
-            if name in done:
-                continue
+        for name, statements in missing:
             for statement in statements:
                 connection.exec_driver_sql(statement)
             connection.exec_driver_sql(
@@ -165,14 +159,32 @@ def migrate(database: Database, *, version: str, file: Path, backups: Path) -> N
             )
 
 
-def _refuse_newer(applied: dict[str, str]) -> None:
+def _applied(connection: Connection) -> dict[str, str]:
+    """Names of the migrations that the database had, each with the version that applied it."""
+    known = connection.exec_driver_sql(
+        "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'"
+    ).one_or_none()
+    if known is None:
+        return {}
+    rows = connection.exec_driver_sql("SELECT name, stcli_version FROM schema_migrations")
+    return {row[0]: row[1] for row in rows}
+
+
+def _missing(applied: dict[str, str]) -> list[tuple[str, tuple[str, ...]]]:
+    """The migrations still to come; a database with unknown ones is refused."""
     names = {name for name, _ in MIGRATIONS}
     newer = [version for name, version in applied.items() if name not in names]
     if newer:
+        needed = max(newer, key=_numbers)
         raise StateError(
-            f"the state was written by stcli {max(newer)}, which is newer than this one",
-            f"Install stcli {max(newer)} or later; an older version would lose what it cannot read.",
+            f"the state was written by stcli {needed}, which is newer than this one",
+            f"Install stcli {needed} or later; an older version would lose what it cannot read.",
         )
+    return [migration for migration in MIGRATIONS if migration[0] not in applied]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def _back_up(file: Path, backups: Path) -> None:

@@ -36,11 +36,17 @@ class Watched:
     job_id: JobId | None
     reached_at: datetime | None
     evaluate_at: datetime | None
+    due: int
+    """How often its evidence changed since it was last judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What to remember of one lead after it was looked at."""
+    """What to remember of one lead after it was looked at.
+
+    ``seen`` is the lead's ``due`` when its evidence was read: where it has grown since, the lead
+    stays due, because another campaign's pass read on in the tenant's feeds meanwhile.
+    """
 
     user_id: UserId
     state: QualificationState
@@ -48,11 +54,12 @@ class Evaluated:
     evaluate_at: datetime | None = None
     job_id: JobId | None = None
     reached_at: datetime | None = None
+    seen: int | None = None
 
 
 _SELECT = (
     "SELECT q.user_id, q.code, q.state, l.tenant, l.booking_id, l.job_id, l.look_up_job, q.job_id, "
-    "q.reached_at, q.evaluate_at FROM qualifications q JOIN ledger l ON l.campaign = q.campaign "
+    "q.reached_at, q.evaluate_at, q.due FROM qualifications q JOIN ledger l ON l.campaign = q.campaign "
     "AND l.user_id = q.user_id AND l.tab = 'leads' WHERE q.campaign = ? "
 )
 
@@ -65,7 +72,7 @@ class Qualifications:
         """Leads whose evidence changed, or whose time has come, by id."""
         return self._select(
             campaign,
-            "AND l.tenant = ? AND (q.due = 1 OR q.evaluate_at <= ?) ORDER BY q.user_id",
+            "AND l.tenant = ? AND (q.due > 0 OR q.evaluate_at <= ?) ORDER BY q.user_id",
             (tenant, utc_text(now)),
         )
 
@@ -93,6 +100,7 @@ class Qualifications:
                     job_id=None if r[7] is None else JobId(r[7]),
                     reached_at=optional_instant(r[8]),
                     evaluate_at=optional_instant(r[9]),
+                    due=r[10],
                 )
                 for r in rows
             ]
@@ -119,7 +127,7 @@ class Qualifications:
         """Make every undecided lead due whose last verdict came from another rule."""
         with self._database.write(lease) as sql:
             return sql.exec_driver_sql(
-                "UPDATE qualifications SET rule = ?, due = 1, evaluate_at = NULL, changed_at = ? "
+                "UPDATE qualifications SET rule = ?, due = due + 1, evaluate_at = NULL, changed_at = ? "
                 "WHERE campaign = ? AND rule != ?",
                 (rule, utc_text(now), campaign, rule),
             ).rowcount
@@ -140,12 +148,14 @@ class Qualifications:
             return
         with self._database.write(lease) as sql:
             sql.exec_driver_sql(
-                "UPDATE qualifications SET state = ?, due = ?, evaluate_at = ?, job_id = ?, "
+                "UPDATE qualifications SET state = ?, due = CASE WHEN ? OR due > coalesce(?, due) THEN due "
+                "ELSE 0 END, evaluate_at = ?, job_id = ?, "
                 "reached_at = ?, changed_at = ? WHERE campaign = ? AND user_id = ?",
                 [
                     (
                         e.state.value,
                         int(e.due),
+                        e.seen,
                         None if e.evaluate_at is None else utc_text(e.evaluate_at),
                         e.job_id,
                         None if e.reached_at is None else utc_text(e.reached_at),

@@ -63,6 +63,15 @@ def count(database: Database) -> int:
         return int(sql.exec_driver_sql("SELECT count(*) FROM people_reads").scalar_one())
 
 
+def write(database: Database, *statements: str, then: Exception | None = None) -> None:
+    """One transaction, which may end badly."""
+    with database.write() as sql:
+        for statement in statements:
+            sql.exec_driver_sql(statement)
+        if then is not None:
+            raise then
+
+
 INSERT = "INSERT INTO people_reads VALUES ('a', 'now', 1, 1, 1)"
 
 
@@ -85,9 +94,8 @@ def test_a_write_commits_at_its_end(database: Database, file: Path) -> None:
 
 def test_a_write_that_raises_has_no_effect(database: Database) -> None:
     """Whatever raised."""
-    with pytest.raises(KeyError), database.write() as sql:
-        sql.exec_driver_sql(INSERT)
-        raise KeyError
+    with pytest.raises(KeyError):
+        write(database, INSERT, then=KeyError())
     assert count(database) == 0
 
 
@@ -141,9 +149,8 @@ def test_a_locked_database_is_told_so(
 
 def test_a_read_only_database_is_told_so(database: Database) -> None:
     """As SQLite itself says it."""
-    with pytest.raises(StateError, match="read-only") as caught, database.write() as sql:
-        sql.exec_driver_sql("PRAGMA query_only = ON")
-        sql.exec_driver_sql(INSERT)
+    with pytest.raises(StateError, match="read-only") as caught:
+        write(database, "PRAGMA query_only = ON", INSERT)
     assert "permissions" in caught.value.hint
 
 
@@ -195,10 +202,9 @@ def test_a_damaged_database_is_told_so(database: Database, file: Path) -> None:
 
 def test_a_full_disk_is_told_so(database: Database) -> None:
     """SQLite's own limit stands in for the disk's."""
-    with pytest.raises(StateError, match="disk is full") as caught, database.write() as sql:
-        pages = sql.exec_driver_sql("PRAGMA page_count").scalar_one()
-        sql.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-        sql.exec_driver_sql("CREATE TABLE big AS SELECT randomblob(1000000) AS content")
+    full = "PRAGMA max_page_count = 1"  # SQLite takes the number of pages there are
+    with pytest.raises(StateError, match="disk is full") as caught:
+        write(database, full, "CREATE TABLE big AS SELECT randomblob(1000000) AS content")
     assert "space" in caught.value.hint
 
 

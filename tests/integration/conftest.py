@@ -139,8 +139,9 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as running:
+def sandbox(request: pytest.FixtureRequest) -> Iterator[RunningSandbox]:
+    """A fresh one for each test; its settings may be a parameter."""
+    with RunningSandbox(getattr(request, "param", None)) as running:
         yield running
 
 

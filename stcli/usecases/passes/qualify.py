@@ -114,6 +114,7 @@ async def _judge_all(context: PassContext, rule: Rule, leads: Sequence[Watched])
                 lead.user_id,
                 lead.state,
                 evaluate_at=verdict.due_at if waits else None,
+                seen=lead.due,
                 job_id=lead.job_id or verdict.job_id,
                 reached_at=lead.reached_at or verdict.reached_at,
             )
@@ -298,7 +299,7 @@ async def _send(context: PassContext, change: Change) -> _Outcome:
         else:
             count = Count.UNCHANGED
     except RecordNotFound:
-        gone = Evaluated(lead.user_id, QualificationState.GONE)
+        gone = Evaluated(lead.user_id, QualificationState.GONE, seen=lead.due)
         return _Outcome(lead, gone, skip=SkipReason.GONE)
     except RecordRejected as error:
         return _Outcome(lead, None, failure=Failure(lead.code, error.message, error.trace_id))
@@ -317,6 +318,7 @@ def _after(change: Change, count: Count) -> Evaluated:
         state,
         job_id=change.verdict.job_id or change.lead.job_id,
         reached_at=change.verdict.reached_at,
+        seen=change.lead.due,
     )
 
 

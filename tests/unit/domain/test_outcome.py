@@ -69,7 +69,6 @@ def test_the_worst_is_one_that_occurred(codes: list[ExitCode]) -> None:
     assert worst(codes) == next(code for code in ORDER if code in codes)
 
 
-@pytest.mark.xfail(strict=True, reason="worst() leaves ExitCode.USAGE out and calls it DONE")
 def test_a_wrong_usage_is_never_called_done() -> None:
     """Exit 2 has no rank among passes, but it is not success."""
     assert worst([ExitCode.USAGE]) is not ExitCode.DONE

@@ -57,10 +57,9 @@ def test_any_text_is_parsed_or_refused_in_words(text: str) -> None:
     """No text makes the parser fail in any other way."""
     try:
         parts = parse(text)
-    except TemplateFault as fault:
-        assert "character" in str(fault)
-    else:
-        assert all(parts)
+    except TemplateFault:
+        return
+    assert all(parts)
 
 
 @given(st.text(max_size=60))
