@@ -57,4 +57,14 @@ def is_alive(process: Process) -> bool:
     if sys.platform == "win32":
         # There is no cheap way to ask: the lease's expiry decides, as for another host.
         return True
-    return process_start(process.pid) == process.start != ""
+    start = process_start(process.pid)
+    if start or Path("/proc/self/stat").exists():
+        return start == process.start != ""
+    # Neither /proc nor ps tells when it started: that it runs at all has to do.
+    try:
+        os.kill(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

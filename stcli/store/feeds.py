@@ -114,9 +114,10 @@ class Feeds:
                 (tenant, job),
             )
 
-    def save_booking(self, tenant: str, booking: Booking) -> None:
+    def save_listed(self, tenant: str, bookings: Iterable[Booking]) -> None:
+        """Bookings that came from a list or were asked for by number, not from the feed."""
         with self._database.write() as sql:
-            upsert_bookings(sql, tenant, [booking])
+            upsert_bookings(sql, tenant, bookings)
 
     def bookings_with(self, tenant: str, external_ids: Sequence[str]) -> dict[str, list[Booking]]:
         """Known bookings by external id."""

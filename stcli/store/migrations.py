@@ -188,11 +188,17 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _back_up(file: Path, backups: Path) -> None:
-    private_folder(backups)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     target = backups / f"before-migration-{stamp}.db"
-    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
-    target.chmod(0o600)
+    try:
+        private_folder(backups)
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
+        target.chmod(0o600)
+    except (OSError, sqlite3.Error) as error:
+        raise StateError(
+            f"the state cannot be saved before it is changed: {error}",
+            f"Check the free space and the permissions of {backups}; nothing was changed.",
+        ) from error
     for old in sorted(backups.glob("before-migration-*.db"))[:-BACKUPS_KEPT]:
         old.unlink(missing_ok=True)

@@ -44,8 +44,9 @@ class Watched:
 class Evaluated:
     """What to remember of one lead after it was looked at.
 
-    ``seen`` is the lead's ``due`` when its evidence was read: where it has grown since, the lead
-    stays due, because another campaign's pass read on in the tenant's feeds meanwhile.
+    ``due`` keeps it due, counted as one change more. ``seen`` is the lead's ``due`` when its
+    evidence was read: where it has grown since, the lead stays due, because another campaign's pass
+    read on in the tenant's feeds meanwhile.
     """
 
     user_id: UserId
@@ -148,8 +149,9 @@ class Qualifications:
             return
         with self._database.write(lease) as sql:
             sql.exec_driver_sql(
-                "UPDATE qualifications SET state = ?, due = CASE WHEN ? OR due > coalesce(?, due) THEN due "
-                "ELSE 0 END, evaluate_at = ?, job_id = ?, "
+                "UPDATE qualifications SET state = ?, "
+                "due = CASE WHEN ? THEN due + 1 WHEN due > coalesce(?, due) THEN due ELSE 0 END, "
+                "evaluate_at = ?, job_id = ?, "
                 "reached_at = ?, changed_at = ? WHERE campaign = ? AND user_id = ?",
                 [
                     (

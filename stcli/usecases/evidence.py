@@ -81,7 +81,7 @@ async def link(
             raise UsageError(
                 f"ServiceTitan has no booking {booking}", "Check the number."
             ) from None
-        state.feeds.save_booking(scope.tenant, found)
+        state.feeds.save_listed(scope.tenant, [found])
         state.ledger.bind(
             scope, person.id, code, booking=found.id, job=None, booked_on=found.created_on, now=now
         )

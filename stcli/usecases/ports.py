@@ -8,6 +8,7 @@ unknown, ``UnexpectedAnswer``. No raw document of a server crosses this line.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from stcli.domain.ids import BookingId, JobId, ProviderId, UserId
@@ -49,6 +50,11 @@ class CrmGateway(Protocol):
     async def find_bookings(self, external_id: str) -> Sequence[Booking]:
         """All bookings of the tenant with exactly this ``externalId``; the answer is checked,
         because the server ignores filters it does not know."""
+        ...
+
+    async def recent_bookings(self, since: datetime) -> Sequence[Booking]:
+        """Bookings of the tenant created at or after an instant, from the list, not the feed: a
+        feed may show the newest changes late."""
         ...
 
     async def booking(self, booking_id: BookingId) -> Booking: ...

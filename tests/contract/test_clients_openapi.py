@@ -55,6 +55,7 @@ SERVICETITAN: dict[str, Callable[[ServiceTitanClient], Awaitable[object]]] = {
     "first_booking_of_provider": lambda client: client.first_booking_of_provider(ProviderId(4521)),
     "booking_provider_tags": lambda client: client.booking_provider_tags(),
     "find_bookings": lambda client: client.find_bookings("abc"),
+    "recent_bookings": lambda client: client.recent_bookings(datetime(2026, 11, 23, tzinfo=UTC)),
     "booking": lambda client: client.booking(BookingId(7)),
     "create_booking": lambda client: client.create_booking(SMALL),
     "create_booking_full": lambda client: client.create_booking(FULL),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -86,7 +87,7 @@ def test_each_source_gives_each_secret(setup, tmp_path, source, request_) -> Non
     assert VALUE not in repr(found)
 
 
-@pytest.mark.parametrize(("first", "second"), list(zip(IN_ORDER, IN_ORDER[1:], strict=False)))
+@pytest.mark.parametrize(("first", "second"), list(itertools.pairwise(IN_ORDER)))
 def test_the_order_is_fixed(setup, tmp_path, first, second) -> None:
     """Of two sources the one that stands first in the product wins."""
     second(setup, RF_TOKEN, tmp_path)

@@ -260,7 +260,7 @@ def test_bookings_are_found_by_external_id(state: State) -> None:
     other = replace(BOOKING, id=BookingId(78), provider_id=ProviderId(9), status="Dismissed")
     lower = replace(BOOKING, id=BookingId(79), external_id="ab3x9")
     save_bookings(state, other, BOOKING, lower)
-    state.feeds.save_booking("production/2", replace(BOOKING, id=BookingId(80)))
+    state.feeds.save_listed("production/2", [replace(BOOKING, id=BookingId(80))])
     assert state.feeds.bookings_with(TENANT, ["aB3x9", "none"]) == {"aB3x9": [BOOKING, other]}
 
 

@@ -364,6 +364,18 @@ def test_a_new_rule_makes_all_due_once(state: State, lease: Lease) -> None:
     assert state.qualifications.counts(SPRING) == {QualificationState.OPEN: 1}
 
 
+def test_an_intent_to_qualify_after_a_hold_is_still_due(state: State, lease: Lease) -> None:
+    """A lead that came up by its time alone is picked up again if the pass dies now."""
+    state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
+    waits = Evaluated(ADA, QualificationState.OPEN, evaluate_at=NOW)
+    state.qualifications.save(lease, SPRING, [waits], NOW)
+    assert len(state.qualifications.due(SPRING, LEADS.tenant, NOW)) == 1
+    intent = Evaluated(ADA, QualificationState.INTENT, due=True, job_id=JobId(5))
+    state.qualifications.save(lease, SPRING, [intent], NOW)
+    (watched,) = state.qualifications.due(SPRING, LEADS.tenant, NOW)
+    assert watched.state is QualificationState.INTENT
+
+
 def test_oldest_booking_tells_where_the_feeds_begin(state: State, lease: Lease) -> None:
     """The earliest of the tenant; none where nobody was booked."""
     assert state.qualifications.oldest_booking(LEADS.tenant) is None

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -172,6 +173,23 @@ class ServiceTitanClient:
             most_pages=MOST_FILTERED_PAGES,
         )
         return _unique(booking for booking in found if booking.external_id == external_id)
+
+    async def recent_bookings(self, since: datetime) -> Sequence[Booking]:
+        filters = {"createdOnOrAfter": f"{since:%Y-%m-%dT%H:%M:%SZ}", "sort": "-CreatedOn"}
+
+        async def fetch(number: int) -> tuple[Sequence[Booking], bool]:
+            query = {**filters, "page": str(number), "pageSize": str(PAGE_SIZE)}
+            page = await self._get(_BOOKINGS, wire.BOOKINGS, query)
+            records = [document.record() for document in page.data or ()]
+            # Newest first: an older one ends it, also where the server ignored the filter.
+            has_older = any(record.created_on < since for record in records)
+            return records, bool(page.has_more) and not has_older
+
+        return _unique(
+            booking
+            for booking in await all_pages(fetch, f"{SYSTEM}'s list of recent bookings")
+            if booking.created_on >= since
+        )
 
     async def booking(self, booking_id: BookingId) -> Booking:
         document = await self._get(_BOOKING, wire.BOOKING, path={"id": booking_id})

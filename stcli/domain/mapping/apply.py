@@ -92,14 +92,20 @@ def _map_one(subject: Subject, target: str, rule: Rule) -> MappedField:
             source_value = value = rule.value
         case _:
             assert_never(rule)
-    return MappedField(
-        target, rule, source_value, _one_line(value) if target != "summary" else value.strip()
-    )
+    tidy = _lines(value) if target == "summary" else _one_line(value)
+    return MappedField(target, rule, source_value, tidy)
 
 
 def _one_line(text: str) -> str:
     """Control characters and line breaks have no place in a name or a code."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _lines(text: str) -> str:
+    """The same for a text of several lines, which keeps its lines."""
+    return "\n".join(
+        "".join(c if c.isprintable() else " " for c in row).rstrip() for row in text.splitlines()
+    ).strip()
 
 
 def external_id_of(subject: Subject, fields: Mapping[str, Rule]) -> str:

@@ -53,6 +53,10 @@ from stcli.usecases.passes.pipeline import Pipeline
 SILENT_WRITES_THAT_STOP = 20
 """After so many unanswered writes in a row the server is taken to be down."""
 
+FEED_MAY_LAG = timedelta(hours=1)
+"""How far back the list is asked beside the feed. The vendor promises no time; polling every 5 to
+10 minutes is what it advises."""
+
 EXCLUDED_REFERRER_SOURCES = frozenset({"Added", "Api"})
 """People whom an administrator or a program added did not sign up themselves."""
 
@@ -88,8 +92,12 @@ async def find_campaign(context: PassContext) -> Campaign:
 
 async def run_bookings(context: PassContext, tab: Tab) -> None:
     """The ``leads`` or the ``referrers`` pass."""
-    work = _BookingPass(context, tab, await find_campaign(context))
-    await work.run()
+    campaign = await find_campaign(context)
+    # Two local campaigns may be one in Referral Factory: their people are booked by one at a time,
+    # and the second finds what the first has booked.
+    name = f"{context.tenant} campaign {campaign.id} {tab.value}"
+    with context.locks.hold(name, tab.value):
+        await _BookingPass(context, tab, campaign).run()
 
 
 class _BookingPass:
@@ -131,6 +139,7 @@ class _BookingPass:
         if not unfinished and not candidates:
             return
         await bookings_up_to_date(context, await self._feed_start(unfinished, candidates))
+        await self._list_recent()
         doubtful = await self._adopt_unfinished(unfinished)
         candidates = await self._adopt(candidates)
         expired, waiting = await self._look_up_expired(doubtful)
@@ -141,6 +150,13 @@ class _BookingPass:
             return
         sent = await self._send(candidates)
         await self._resolve_doubts([*waiting, *sent])
+
+    async def _list_recent(self) -> None:
+        """What was booked lately, from the list: it knows what an export feed may show only later,
+        such as the bookings of a pass whose database was just lost."""
+        context = self.context
+        recent = await context.crm.recent_bookings(context.now() - FEED_MAY_LAG)
+        await context.in_state(context.state.feeds.save_listed, context.tenant, recent)
 
     async def _unfinished(self) -> list[Entry]:
         """Bookings asked for earlier without a definite end. An intent whose process died may have

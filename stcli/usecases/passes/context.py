@@ -9,7 +9,7 @@ from datetime import datetime
 from stcli.domain.campaign import CampaignConfig
 from stcli.domain.ids import CampaignName, RunId
 from stcli.domain.outcome import Tally
-from stcli.store.locks import HeldLease
+from stcli.store.locks import HeldLease, Locks
 from stcli.store.state import State
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
 from stcli.usecases.passes.people import PeopleReader
@@ -37,6 +37,7 @@ class PassContext:
     people: PeopleReader
     state: State
     in_state: StateThread
+    locks: Locks
     held: HeldLease
     run_id: RunId
     stop: StopSignal

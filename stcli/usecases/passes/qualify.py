@@ -155,7 +155,7 @@ async def _learn_about_jobs(context: PassContext, leads: Sequence[Watched]) -> N
             await context.in_state(feeds.save_job, tenant, job)
         if await context.in_state(feeds.bookings, tenant, [lead.booking_id]) == {}:
             booking = await context.crm.booking(lead.booking_id)
-            await context.in_state(feeds.save_booking, tenant, booking)
+            await context.in_state(feeds.save_listed, tenant, [booking])
         looked_up.append(lead.user_id)
     await context.in_state(
         context.state.qualifications.job_looked_up,
@@ -299,11 +299,16 @@ async def _send(context: PassContext, change: Change) -> _Outcome:
         else:
             count = Count.UNCHANGED
     except RecordNotFound:
-        gone = Evaluated(lead.user_id, QualificationState.GONE, seen=lead.due)
+        gone = Evaluated(lead.user_id, QualificationState.GONE, seen=_seen(change))
         return _Outcome(lead, gone, skip=SkipReason.GONE)
     except RecordRejected as error:
         return _Outcome(lead, None, failure=Failure(lead.code, error.message, error.trace_id))
     return _Outcome(lead, _after(change, count), count=count)
+
+
+def _seen(change: Change) -> int:
+    """The count of changes that the verdict knew, with the one that its own intent added."""
+    return change.lead.due + (1 if change.qualified else 0)
 
 
 def _after(change: Change, count: Count) -> Evaluated:
@@ -318,7 +323,7 @@ def _after(change: Change, count: Count) -> Evaluated:
         state,
         job_id=change.verdict.job_id or change.lead.job_id,
         reached_at=change.verdict.reached_at,
-        seen=change.lead.due,
+        seen=_seen(change),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,9 @@ from stcli.usecases.passes.people import PeopleReader
 from stcli.usecases.passes.qualify import run_qualify
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 from stcli.usecases.report import pass_document
+
+STOP_SECONDS = 4.0
+"""A stop has to end within five seconds."""
 
 log = logging.getLogger("stcli.passes")
 
@@ -62,7 +66,7 @@ class Systems:
     account: str
 
 
-BODIES: dict[PassKind, Callable[[PassContext], Awaitable[None]]] = {
+BODIES: dict[PassKind, Callable[[PassContext], Coroutine[None, None, None]]] = {
     PassKind.LEADS: lambda context: run_bookings(context, Tab.LEADS),
     PassKind.REFERRERS: lambda context: run_bookings(context, Tab.REFERRERS),
     PassKind.QUALIFY: run_qualify,
@@ -111,6 +115,7 @@ class Passes:
                     people=self._people,
                     state=state,
                     in_state=self._in_state,
+                    locks=self._workplace.locks,
                     held=held,
                     run_id=run_id,
                     stop=self._stop,
@@ -137,7 +142,7 @@ class Passes:
         log.info("%s pass of %s started", kind.value, context.campaign)
         error: StcliError | None = None
         try:
-            await BODIES[kind](context)
+            await _stoppable(BODIES[kind](context), context)
         except StcliError as caught:
             error = caught
             log.warning("%s pass of %s ended early: %s", kind.value, context.campaign, caught)
@@ -176,6 +181,25 @@ class Passes:
             )
         elif result.servicetitan_requests:
             await self._in_state(context.state.connections.set_attention, context.campaign, "")
+
+
+async def _stoppable(body: Coroutine[None, None, None], context: PassContext) -> None:
+    """Run a body; one that does not come to its next clean point soon after a stop was asked for,
+    because it waits for an answer, is cut off there. Writes see to themselves (see pipeline)."""
+    work = asyncio.create_task(body)
+    watch = asyncio.create_task(context.stop.wait())
+    try:
+        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            await asyncio.wait({work}, timeout=STOP_SECONDS)
+        if not work.done():
+            work.cancel()
+        await work
+    except asyncio.CancelledError:
+        context.stop.check()
+        raise
+    finally:
+        watch.cancel()
 
 
 def tenant_key(config: CampaignConfig) -> str:

@@ -714,7 +714,7 @@ def check_odd_edits(seed):
         after = remove_value(text, path)
         assert parse_document(after).node(path) is None or isinstance(path[-1], int)
     except ConfigurationError as error:
-        assert "not understood" in error.message or "cannot be set" in error.message  # noqa: PT017
+        assert "not understood" in error.message or "cannot be set" in error.message
 
 
 # --- files -------------------------------------------------------------------------------------
