@@ -95,16 +95,27 @@ class _NoKeyring(Exception):
     """There is a backend in name only."""
 
 
+class _PlainText(Exception):
+    """The backend keeps what it is given as plain text, which is for a person to decide."""
+
+
 def _refuse_none(backend: Backend) -> None:
-    module = type(backend).__module__
+    # A chain of backends stores in its first.
+    chain = getattr(backend, "backends", None)
+    first = next(iter(chain), backend) if chain is not None else backend
+    module, name = type(first).__module__, type(first).__name__
     if module in ("keyring.backends.fail", "keyring.backends.null"):
         raise _NoKeyring
+    if name == "PlaintextKeyring":
+        raise _PlainText
 
 
 def _described(error: Exception) -> str:
     name = type(error).__name__
     if name in ("NoKeyringError", "_NoKeyring"):
         return "this machine has no keyring (or none that a session without a desktop can use)"
+    if name == "_PlainText":
+        return "the only keyring of this machine keeps secrets as plain text"
     if name in ("KeyringLocked", "InitError", "LockedException"):
         return "the keyring is locked"
     return f"the keyring refused ({name})"

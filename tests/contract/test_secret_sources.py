@@ -293,13 +293,14 @@ def test_a_hanging_keyring_does_not_hold_up_the_end() -> None:
     assert time.monotonic() - started < 10
 
 
-def test_a_real_file_backend_of_the_library_works(setup, tmp_path) -> None:
-    """keyrings.alt's plain file, as someone without a desktop might choose."""
+def test_a_keyring_of_plain_text_is_no_keyring(setup, tmp_path) -> None:
+    """keyrings.alt may stand in for an absent keyring; plain text is never chosen silently."""
     backend = PlaintextKeyring()
     backend.file_path = str(tmp_path / "ring.cfg")
     setup.backend = lambda: backend
-    setup.chain().store(APP_KEY, Secret(VALUE), insecure=False)
-    assert setup.chain().find(APP_KEY).source == "keyring"
+    with pytest.raises(CredentialsUnusable, match="plain text"):
+        setup.chain().store(APP_KEY, Secret(VALUE), insecure=False)
+    assert not (tmp_path / "ring.cfg").exists()
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:

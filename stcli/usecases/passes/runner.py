@@ -139,15 +139,23 @@ class Passes:
                 self._me.host,
                 self._me.pid,
             )
-        log.info("%s pass of %s started", kind.value, context.campaign)
+        log.info("[%s] %s pass of %s started", context.run_id, kind.value, context.campaign)
         error: StcliError | None = None
         try:
             await _stoppable(BODIES[kind](context), context)
         except StcliError as caught:
             error = caught
-            log.warning("%s pass of %s ended early: %s", kind.value, context.campaign, caught)
+            log.warning(
+                "[%s] %s pass of %s ended early: %s",
+                context.run_id,
+                kind.value,
+                context.campaign,
+                caught,
+            )
         except Exception:
-            log.exception("%s pass of %s met a defect", kind.value, context.campaign)
+            log.exception(
+                "[%s] %s pass of %s met a defect", context.run_id, kind.value, context.campaign
+            )
             raise
         result = PassResult(
             campaign=context.campaign,
@@ -163,7 +171,13 @@ class Passes:
         )
         if not context.options.dry_run:
             await self._remember(context, result)
-        log.info("%s pass of %s: %s", kind.value, context.campaign, result.status.value)
+        log.info(
+            "[%s] %s pass of %s: %s",
+            context.run_id,
+            kind.value,
+            context.campaign,
+            result.status.value,
+        )
         return result
 
     async def _remember(self, context: PassContext, result: PassResult) -> None:
