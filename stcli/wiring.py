@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
@@ -15,19 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from stcli import __version__
-from stcli.clients.ratelimit import RateLimiter
-from stcli.clients.referralfactory.client import ReferralFactoryClient
-from stcli.clients.servicetitan.client import ServiceTitanClient
-from stcli.clients.servicetitan.token_cache import TokenCache
-from stcli.clients.servicetitan.wire import booking_request
 from stcli.config.files import CampaignFiles
 from stcli.config.load import load_settings
-from stcli.credentials.chain import Found, SecretChain
-from stcli.credentials.names import APP_KEY, RF_TOKEN, Grant, SecretRequest, client_secret
 from stcli.domain.campaign import AccountSettings, CampaignConfig, Tab
 from stcli.domain.connection import Proof
 from stcli.domain.ids import CampaignName
@@ -44,22 +35,19 @@ from stcli.errors import (
 )
 from stcli.logs import set_up_logging
 from stcli.paths import Home, find_home, private_folder
-from stcli.processes import is_alive, this_process
-from stcli.store.engine import open_sqlite
-from stcli.store.locks import Locks
-from stcli.store.migrations import migrate
-from stcli.store.state import State
-from stcli.usecases.passes.concurrency import StateThread, StopSignal
-from stcli.usecases.passes.context import PassOptions
-from stcli.usecases.passes.runner import (
-    Passes,
-    Subject,
-    Systems,
-    Workplace,
-    not_started,
-    refuse_unready,
-)
-from stcli.usecases.ports import CrmGateway
+
+# Adapters are imported where they are opened: a command loads no more than it uses.
+if TYPE_CHECKING:
+    from stcli.clients.ratelimit import RateLimiter
+    from stcli.clients.referralfactory.client import ReferralFactoryClient
+    from stcli.credentials.chain import Found, SecretChain
+    from stcli.credentials.names import SecretRequest
+    from stcli.store.locks import Locks
+    from stcli.store.state import State
+    from stcli.usecases.passes.concurrency import StopSignal
+    from stcli.usecases.passes.context import PassOptions
+    from stcli.usecases.passes.runner import Subject, Workplace
+    from stcli.usecases.ports import CrmGateway
 
 _RF_URL = "https://api.referral-factory.com/api/v2"
 _ST_HOSTS = {
@@ -168,6 +156,8 @@ class Application:
 
     @cached_property
     def secrets(self) -> SecretChain:
+        from stcli.credentials.chain import SecretChain
+
         commands: dict[str, Sequence[str]] = {
             name: entry.command for name, entry in self.settings.secrets.items()
         }
@@ -176,9 +166,13 @@ class Application:
     @property
     def account_secrets(self) -> tuple[SecretRequest, SecretRequest]:
         """What the account needs: the Referral Factory token and the ServiceTitan app key."""
+        from stcli.credentials.names import APP_KEY, RF_TOKEN
+
         return RF_TOKEN, APP_KEY
 
     def client_secret_request(self, campaign: CampaignName, proof: Proof) -> SecretRequest:
+        from stcli.credentials.names import Grant, client_secret
+
         return client_secret(
             campaign, Grant(proof.environment.value, proof.tenant_id, proof.client_id)
         )
@@ -190,12 +184,16 @@ class Application:
 
     @cached_property
     def _limiter(self) -> RateLimiter:
+        from stcli.clients.ratelimit import RateLimiter
+
         return RateLimiter(self.home.limits)
 
     def open_referral(self, token: Secret | None = None) -> ReferralFactoryClient:
+        from stcli.clients.referralfactory.client import ReferralFactoryClient
+
         return ReferralFactoryClient(
             url=self.tuning.rf_url,
-            token=token or self.secrets.find(RF_TOKEN).secret,
+            token=token or self.secrets.find(self.account_secrets[0]).secret,
             limiter=self._limiter,
             rate_per_minute=self.tuning.rf_rate_per_minute,
         )
@@ -203,6 +201,8 @@ class Application:
     def open_crm(
         self, proof: Proof, secret: Secret, *, cached_token: bool = True
     ) -> AbstractAsyncContextManager[CrmGateway]:
+        from stcli.clients.servicetitan.client import ServiceTitanClient
+
         api_url, auth_url = self.tuning.st_urls(proof.environment)
         return ServiceTitanClient(
             api_url=api_url,
@@ -211,7 +211,7 @@ class Application:
             provider_id=proof.booking_provider,
             client_id=proof.client_id,
             client_secret=secret,
-            app_key=self.secrets.find(APP_KEY).secret,
+            app_key=self.secrets.find(self.account_secrets[1]).secret,
             limiter=self._limiter,
             rate_per_second=self.tuning.st_rate_per_second,
             tokens_folder=self.home.tokens if cached_token else None,
@@ -260,6 +260,8 @@ class Application:
 
     def forget(self, campaign: CampaignName, proof: Proof) -> None:
         """Forget a stored client secret and the token that came of it."""
+        from stcli.clients.servicetitan.token_cache import TokenCache
+
         request = self.client_secret_request(campaign, proof)
         try:
             secret = self.secrets.find(request).secret
@@ -271,11 +273,17 @@ class Application:
 
     def booking_request_text(self, draft: BookingDraft) -> str:
         """The exact body that would ask ServiceTitan for this booking, indented."""
+        import msgspec
+
+        from stcli.clients.servicetitan.wire import booking_request
+
         return msgspec.json.format(booking_request(draft), indent=2).decode()
 
     # Passes
 
     def subject(self, name: CampaignName) -> Subject:
+        from stcli.usecases.passes.runner import Subject
+
         loaded = self.files.load(name)
         return Subject(name, loaded.config, loaded.verdicts, loaded.problems)
 
@@ -290,6 +298,10 @@ class Application:
     ) -> None:
         """Run these passes one after the other; ``keep_going`` turns what keeps one from starting
         into its result instead of raising it."""
+        from stcli.processes import this_process
+        from stcli.usecases.passes.concurrency import StateThread
+        from stcli.usecases.passes.runner import Passes, Systems, not_started, refuse_unready
+
         if not keep_going:
             for kind, subject in wanted:
                 # Before any secret is looked for: what is missing first is said first.
@@ -326,6 +338,8 @@ class Application:
     @contextmanager
     def _workplace(self, *, dry_run: bool) -> Iterator[Workplace]:
         """The real state, or for a dry run a private copy that is thrown away."""
+        from stcli.usecases.passes.runner import Workplace
+
         if not dry_run:
             yield Workplace(self.state, self._locks(self.state))
             return
@@ -346,10 +360,17 @@ class Application:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _locks(self, state: State) -> Locks:
+        from stcli.processes import is_alive, this_process
+        from stcli.store.locks import Locks
+
         return Locks(state.database, this_process(self._environment), is_alive, self.now)
 
 
 def _open_state(file: Path, backups: Path) -> State:
+    from stcli.store.engine import open_sqlite
+    from stcli.store.migrations import migrate
+    from stcli.store.state import State
+
     database = open_sqlite(file)
     try:
         migrate(database, version=__version__, file=file, backups=backups)
@@ -360,6 +381,8 @@ def _open_state(file: Path, backups: Path) -> State:
 
 
 def _copy_database(source: Path, target: Path) -> None:
+    import sqlite3
+
     private_folder(target.parent)
     os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
     with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:

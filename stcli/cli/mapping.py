@@ -272,8 +272,8 @@ def validate(
 
 
 def _validated(app: Application, name: CampaignName, *, as_json: bool) -> dict[str, object]:
+    from stcli.usecases.readiness import tab_status
     from stcli.usecases.report import SCHEMA_VERSION, problem_values
-    from stcli.usecases.status import tab_status
 
     try:
         loaded = app.files.load(name)
@@ -313,7 +313,7 @@ def _used(loaded: LoadedCampaign) -> list[Tab]:
 
 
 def _show_validated(name: str, loaded: LoadedCampaign, *, ready: bool) -> None:
-    from stcli.usecases.status import tab_status
+    from stcli.usecases.readiness import tab_status
 
     line(f"{name}: {'ready' if ready else 'Setup Required'}")
     for tab, entry in tab_status(loaded.config, loaded.verdicts).items():

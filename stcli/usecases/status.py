@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stcli.domain.campaign import Action, CampaignConfig, Tab
+from stcli.domain.campaign import CampaignConfig, Tab
 from stcli.domain.connection import Connection, next_step
 from stcli.domain.ids import CampaignName
 from stcli.domain.mapping.validate import TabVerdict
@@ -14,17 +14,8 @@ from stcli.errors import ConfigurationError
 from stcli.store.runs import Run
 from stcli.store.state import State
 from stcli.usecases.connection import waiting_text
+from stcli.usecases.readiness import TabStatus, tab_status
 from stcli.usecases.report import SCHEMA_VERSION, instant
-
-
-@dataclass(frozen=True, slots=True)
-class TabStatus:
-    """A tab's switch, whether it can run, and what it lacks. ``faults``: how much is wrong in it."""
-
-    action: str
-    ready: bool
-    missing: tuple[str, ...]
-    faults: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +27,6 @@ class CampaignStatus:
     open_failures: int
     advice: str
     problem: str = ""
-
-
-def tab_status(config: CampaignConfig, verdicts: Mapping[Tab, TabVerdict]) -> dict[Tab, TabStatus]:
-    """A tab that is not in use is ready: nothing keeps the others from running."""
-    found: dict[Tab, TabStatus] = {}
-    for tab in (Tab.LEADS, Tab.REFERRERS):
-        action, verdict = config.booking_tab(tab).action, verdicts[tab]
-        faults = sum(not fault.is_warning for fault in verdict.faults)
-        if action is Action.NOTHING:
-            found[tab] = TabStatus(action.value, ready=True, missing=())
-        else:
-            found[tab] = TabStatus(action.value, verdict.ready, verdict.missing, faults)
-    return found
 
 
 LoadedFile = tuple[CampaignConfig, Mapping[Tab, TabVerdict]]
