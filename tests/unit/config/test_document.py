@@ -477,6 +477,8 @@ def compared(content):
 
 def shape(node):
     if isinstance(node, ScalarNode):
+        if not node.text and not node.style:
+            return "nothing"  # where nothing stands the two parsers differ by a space
         end = None if node.style in ("|", ">") else node.end
         return (node.text, repr(node.value), node.style, node.start, end)
     if isinstance(node, MappingNode):
