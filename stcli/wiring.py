@@ -29,6 +29,7 @@ from stcli.domain.secret import Secret
 from stcli.errors import (
     ConfigurationError,
     CredentialsMissing,
+    CredentialsUnusable,
     NotConnected,
     StcliError,
     UsageError,
@@ -258,18 +259,18 @@ class Application:
     def remove(self, name: CampaignName) -> None:
         self.files.remove(name)
 
-    def forget(self, campaign: CampaignName, proof: Proof) -> None:
-        """Forget a stored client secret and the token that came of it."""
+    def forget(self, campaign: CampaignName, proof: Proof) -> str:
+        """Forget a stored client secret and the token that came of it; answers what could not be."""
         from stcli.clients.servicetitan.token_cache import TokenCache
 
         request = self.client_secret_request(campaign, proof)
         try:
             secret = self.secrets.find(request).secret
-        except CredentialsMissing:
-            return
+        except (CredentialsMissing, CredentialsUnusable):
+            return self.secrets.forget(request)
         auth_url = self.tuning.st_urls(proof.environment)[1]
         TokenCache(self.home.tokens, auth_url, proof.client_id, secret).forget()
-        self.secrets.forget(request)
+        return self.secrets.forget(request)
 
     def booking_request_text(self, draft: BookingDraft) -> str:
         """The exact body that would ask ServiceTitan for this booking, indented."""

@@ -14,7 +14,6 @@ import keyring.backend
 import keyring.errors
 import pytest
 
-
 # A gate gives the same answer twice; new examples are searched where somebody asks for many.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 if not os.environ.get("STCLI_TEST_EXAMPLES"):

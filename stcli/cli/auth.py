@@ -136,6 +136,8 @@ def logout(
     confirm("Forget the Referral Factory token and the ServiceTitan app key?", yes=yes)
     with application(context) as app:
         for request in app.account_secrets:
-            app.secrets.forget(request)
+            left = app.secrets.forget(request)
+            if left:
+                note(f"The keyring was not asked to forget the {request.label}: {left}.")
     note("Forgotten. Campaigns stay connected, and their passes end with 4 until you log in again.")
     return ExitCode.DONE

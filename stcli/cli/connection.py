@@ -10,7 +10,7 @@ from stcli.cli.arguments import AsJson, Campaign, OptionalCampaign, Yes
 from stcli.cli.output import emit, line, note
 from stcli.cli.session import application
 from stcli.domain.records import Environment
-from stcli.errors import CredentialsMissing, ExitCode
+from stcli.errors import ApiError, CredentialsMissing, ExitCode
 
 if TYPE_CHECKING:
     from stcli.domain.connection import Connection, Proof
@@ -109,7 +109,11 @@ def _check_campaign(app: Application, name: CampaignName, identifier: str | None
         async with app.open_referral(token) as referral:
             await check_referral_campaign(identifier or name, referral)
 
-    running.run(lambda _stop: check())
+    try:
+        running.run(lambda _stop: check())
+    except ApiError as error:
+        # Asking is a service; the request does not need Referral Factory.
+        note(f"Whether Referral Factory has this campaign is not known: {error.message}")
 
 
 @finalize_app.command(epilog="Example: stcli finalize spring-hvac --client-id cid.8f3k")
@@ -151,6 +155,7 @@ def finalize(
         steps.refuse_unless(before, Step.FINALIZE)
         app.secrets.find(app.account_secrets[1])
         proof = _asked_proof(app, name, client_id, booking_provider)
+        steps.refuse_other_tenant(before, proof)
         secret, is_given = _client_secret(
             app, name, proof, from_stdin=client_secret_stdin, insecure=insecure_storage
         )
@@ -248,7 +253,7 @@ def disconnect(
                 "that ServiceTitan still shows keep these people from being booked twice."
             )
         confirm(f"Disconnect {name}?", yes=yes)
-        connection = steps.disconnect(
+        connection, left = steps.disconnect(
             name,
             purge=purge,
             connections=app.state.connections,
@@ -257,4 +262,6 @@ def disconnect(
             actor=app.actor,
             now=app.now(),
         )
+        if left:
+            note(f"The keyring was not asked to forget the client secret: {left}.")
         return _show(connection, f"{name}: disconnected.", as_json=as_json)

@@ -18,7 +18,7 @@ from stcli.cli.output import emit, line, note, plain
 from stcli.cli.session import application, campaign_and_code, chosen_campaign
 from stcli.domain.outcome import PassKind, PassResult
 from stcli.errors import ConfigurationError, ExitCode, UsageError, worst
-from stcli.usecases.report import pass_document, passes_document
+from stcli.usecases.report import error_value, pass_document, passes_document
 
 if TYPE_CHECKING:
     from stcli.usecases.passes.context import PassOptions
@@ -200,7 +200,7 @@ def run_all(
     if campaigns and every:
         raise UsageError("name campaigns or say --all, not both", "See: stcli run --help")
     results: list[PassResult] = []
-    broken: list[ConfigurationError] = []
+    broken: list[tuple[str, ConfigurationError]] = []
     options = PassOptions(limit, dry_run, allow_mass_change)
     with application(context) as app:
         names = app.files.names() if every else []
@@ -211,7 +211,7 @@ def run_all(
                 subject = app.subject(name)
             except ConfigurationError as error:
                 # One broken file must not keep the other campaigns from their work.
-                broken.append(error)
+                broken.append((name, error))
                 note(f"Error: {name}: {error.message}")
                 continue
             wanted += [(kind, subject) for kind in passes_in_use(subject.config)]
@@ -225,5 +225,8 @@ def run_all(
             running.run(lambda stop: app.run_passes(wanted, options, stop, show, keep_going=True))
     if not results and not broken:
         note("No pass is in use: switch one on with stcli action or qualify set.")
-    emit(passes_document(results), lambda: None, as_json=as_json)
-    return worst([*(r.exit_code for r in results), *(e.exit_code for e in broken)])
+    document = passes_document(results)
+    if broken:
+        document["errors"] = [{"campaign": name, **error_value(e)} for name, e in broken]
+    emit(document, lambda: None, as_json=as_json)
+    return worst([*(r.exit_code for r in results), *(e.exit_code for _, e in broken)])

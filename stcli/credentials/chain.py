@@ -88,8 +88,12 @@ class SecretChain:
         self._file.delete(request.stored_as)
         return "keyring"
 
-    def forget(self, request: SecretRequest) -> None:
-        """Remove a secret from stcli's own stores; a keyring that cannot be used holds nothing of
-        ours that could be removed now, which is said."""
+    def forget(self, request: SecretRequest) -> str:
+        """Remove a secret from stcli's own stores. Answers what kept the keyring from being asked,
+        or empty text: without a keyring there is nothing of ours in it, a locked one may keep it."""
         self._file.delete(request.stored_as)
-        self._keyring.delete(request.stored_as)
+        try:
+            self._keyring.delete(request.stored_as)
+        except CredentialsUnusable as error:
+            return error.message
+        return ""

@@ -64,7 +64,9 @@ class Files(Protocol):
 class Grants(Protocol):
     """What the steps need of the secrets: those of one tenant's grant."""
 
-    def forget(self, campaign: CampaignName, proof: Proof) -> None: ...
+    def forget(self, campaign: CampaignName, proof: Proof) -> str:
+        """Forget a stored client secret; answers what kept it from being forgotten, or nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,18 @@ def refuse_unless(connection: Connection, step: Step) -> None:
     after(connection, step)
 
 
+def refuse_other_tenant(connection: Connection, proof: Proof) -> None:
+    """What was approved is one tenant; a file that names another one needs a request of its own."""
+    if (connection.tenant_id, connection.environment) == (proof.tenant_id, proof.environment):
+        return
+    raise IllegalTransition(
+        f"{connection.campaign} was approved for tenant {connection.tenant_id} "
+        f"({connection.environment.value}), and its file names {proof.tenant_id} "
+        f"({proof.environment.value})",
+        f"Put the old value back, or: stcli disconnect {connection.campaign}, then connect again.",
+    )
+
+
 OpenCrm = Callable[[Proof, Secret], AbstractAsyncContextManager[CrmGateway]]
 
 
@@ -319,15 +333,19 @@ def disconnect(
     grants: Grants,
     actor: str,
     now: datetime,
-) -> Connection:
-    """Give a connection up. The secret is forgotten unless another campaign uses it; mappings and
-    history stay unless ``purge``."""
+) -> tuple[Connection, str]:
+    """Give a connection up; answers also what could not be forgotten.
+
+    The secret is forgotten unless another campaign uses it; mappings and history stay unless
+    ``purge``.
+    """
     before = connections.get(name)
     state = after(before, Step.DISCONNECT)
     proof = before.proof
+    left = ""
     others = [other for other in connections.all() if other.campaign != name]
     if proof is not None and not any(_same_grant(other.proof, proof) for other in others):
-        grants.forget(name, proof)
+        left = grants.forget(name, proof)
     gone = replace(before, state=state, proof=None, attention="", connected_at=None)
     if purge:
         connections.purge(name)
@@ -336,7 +354,7 @@ def disconnect(
         connections.save(
             gone, step=Step.DISCONNECT, before=before.state, actor=actor, note="", now=now
         )
-    return gone
+    return gone, left
 
 
 def _same_grant(one: Proof | None, other: Proof) -> bool:

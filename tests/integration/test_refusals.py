@@ -296,3 +296,53 @@ def test_usage_errors_are_one_document_under_json(cli) -> None:
         if ran.out:
             assert ran.document["error"]["exit_code"] == 2
     assert "'leads'" in cli("laeds").err
+
+
+def test_finalize_proves_only_the_approved_tenant(approved, cli, home) -> None:
+    """A file that names another tenant than was approved is refused before anything is asked."""
+    file = home / "campaigns" / "spring-hvac.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("985798691", "985798692"), encoding="utf-8")
+    _refused(_finalize(cli), 3, "approved for tenant 985798691", "985798692")
+
+
+def test_disconnect_works_without_a_keyring(connected, cli) -> None:
+    """On a server whose secrets come from variables there is nothing to forget."""
+    keyring.set_keyring(_NoKeyring())
+    ran = cli("disconnect", "spring-hvac", "--yes")
+    assert ran.code == 0, ran.text
+    assert "no keyring" in ran.err
+
+
+def test_connect_does_not_need_referral_factory(pointed, cli, world) -> None:
+    """The request is submitted also while Referral Factory refuses or fails."""
+    world.post("/rf/token")
+    ran = cli("connect", "spring-hvac", "--tenant-id", "985798691")
+    assert ran.code == 0, ran.text
+    assert "is not known" in ran.err
+
+
+def test_a_broken_file_does_not_keep_the_others_from_their_work(connected, cli, home) -> None:
+    """run --all: the broken one is named and makes the exit code, the good one is done."""
+    (home / "campaigns" / "broken.yaml").write_text("version: [", encoding="utf-8")
+    ran = cli("run", "--all", "--json")
+    assert ran.code == 3
+    assert [e["campaign"] for e in ran.document["errors"]] == ["broken"]
+    done = {p["pass"]: p["status"] for p in ran.document["passes"]}
+    assert done == {"leads": "succeeded", "qualify": "succeeded"}
+
+
+def test_two_names_for_one_campaign_book_nobody_twice(connected, cli, world, home) -> None:
+    """The second finds what the first has booked."""
+    assert cli("leads", "run", "spring-hvac", "--limit", "4").code == 0
+    words = ("--tenant-id", "985798691", "--referral-campaign", "spring-hvac")
+    assert cli("connect", "twin", *words).code == 0
+    assert cli("requests", "approve", "twin").code == 0
+    assert cli("finalize", "twin", "--client-id", CLIENT_ID, "--booking-provider", "4521").code == 0
+    twin = home / "campaigns" / "twin.yaml"
+    twin.write_text(connected.read_text(encoding="utf-8"), encoding="utf-8")
+    ran = cli("leads", "run", "twin", "--json")
+    assert ran.document["counts"]["linked"] == 4, ran.text
+    assert ran.document["counts"]["created"] == 7
+    assert cli("leads", "run", "spring-hvac", "--json").document["counts"]["linked"] == 7
+    assert set(world.per_external_id().values()) == {1}
