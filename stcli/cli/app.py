@@ -47,7 +47,7 @@ COMMANDS: dict[str, Entry] = {
         "connection", "Prove the tenant's values and complete the connection.", _CONNECT
     ),
     "disconnect": Entry("connection", "Give a campaign's connection up.", _CONNECT),
-    "action": Entry("mapping", "Show or set what happens when someone joins.", _MAP),
+    "action": Entry("action", "Show or set what happens when someone joins.", _MAP),
     "map": Entry("mapping", "Mappings: show, list fields, validate, preview.", _MAP),
     "qualify": Entry("qualify", "Qualification rules, and the qualification pass.", _MAP),
     "leads": Entry("passes", "Leads become bookings.", _RUN),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -32,3 +33,10 @@ Backfill = Annotated[
     bool,
     typer.Option("--backfill", help="Also book everyone who joined before this moment."),
 ]
+
+
+class BookingTabName(StrEnum):
+    """The tabs whose mappings make bookings."""
+
+    LEADS = "leads"
+    REFERRERS = "referrers"

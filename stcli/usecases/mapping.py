@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -109,6 +108,3 @@ async def _recent(
         if not page.has_next:
             return found
         number += 1
-
-
-Render = Callable[[BookingDraft], str]
