@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stcli.errors import UsageError
+from stcli.errors import StateError, UsageError
 
 _CAMPAIGN_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -104,24 +105,36 @@ def find_home(environment: Mapping[str, str]) -> Home:
 
 def private_folder(folder: Path) -> Path:
     """``folder``, made with mode 700 if absent (parents too)."""
-    if not folder.is_dir():
-        missing = [folder, *folder.parents]
-        for path in reversed([path for path in missing if not path.exists()]):
-            path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        if not folder.is_dir():
+            missing = [folder, *folder.parents]
+            for path in reversed([path for path in missing if not path.exists()]):
+                path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error) from error
     return folder
+
+
+def _unusable(place: Path, error: OSError) -> StateError:
+    return StateError(
+        f"{place} cannot be written: {error.strerror or error}",
+        "Check the owner, the permissions and the free space, or set STCLI_HOME to another folder.",
+    )
 
 
 def write_private(path: Path, text: str) -> None:
     """Replace ``path`` atomically with ``text``, mode 600: readers see the old or the new."""
     private_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise _unusable(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

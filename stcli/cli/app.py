@@ -144,9 +144,12 @@ def run(arguments: Sequence[str]) -> int:
         return _report(error, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         return _report(Interrupted("stopped by Ctrl-C"), as_json=as_json)
-    except BrokenPipeError:
-        # The reader went away, as `head` does: not our failure. Nothing more can be flushed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and type(sys.stdout).__name__ != "PacifyFlushWrapper":
+            raise
+        # The reader went away, as `head` does (Typer turns that into SystemExit): not our failure.
+        # Nothing more can be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.DONE
     except typer.TyperException as error:
         return _report_usage(error, as_json=as_json)

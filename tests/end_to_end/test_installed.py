@@ -155,3 +155,17 @@ def test_help_has_an_example(bare: Installed, words: tuple[str, ...]) -> None:
     ran = bare(*words)
     assert ran.returncode == 0
     assert "Usage: stcli" in ran.stdout
+
+
+def test_a_reader_that_goes_away_is_no_failure(stcli: Path, tmp_path: Path) -> None:
+    """As head does: no traceback, exit 0."""
+    ran = subprocess.run(
+        ["/bin/bash", "-c", f"'{stcli}' map fields | head -1; echo ${{PIPESTATUS[0]}}"],
+        env={"PATH": "/usr/bin:/bin", "STCLI_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout.splitlines()[-1] == "0"
+    assert ran.stderr == ""

@@ -346,3 +346,18 @@ def test_two_names_for_one_campaign_book_nobody_twice(connected, cli, world, hom
     assert ran.document["counts"]["created"] == 7
     assert cli("leads", "run", "spring-hvac", "--json").document["counts"]["linked"] == 7
     assert set(world.per_external_id().values()) == {1}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("connect", "x", "--tenant-id", "1"), ("status",), ("requests", "list"), ("campaigns",)],
+)
+def test_a_home_that_cannot_be_used_is_told(pointed, cli, tmp_path, monkeypatch, words) -> None:
+    """A file where the home should be: exit 3 and the next step, or nothing to say; no defect."""
+    (tmp_path / "a file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("STCLI_HOME", str(tmp_path / "a file"))
+    ran = cli(*words)
+    if words == ("status",):
+        assert ran.code == 0, ran.text
+    else:
+        _refused(ran, 3, "cannot be")
