@@ -6,9 +6,11 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -203,3 +205,50 @@ def test_limits_are_kept(connected, cli, world) -> None:
     for api in ("st", "rf", "auth"):
         assert seen["apis"][api]["too_many_requests"] == 0
     assert seen["apis"]["st"]["max_in_window"] <= 60
+
+
+def test_a_refused_feed_token_only_repeats_what_is_known(connected, cli, world, home) -> None:
+    """The server forgot where we were: the feed is begun again, nobody is booked again."""
+    cli("leads", "run", "--limit", "9")
+    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql, sql:
+        sql.execute("UPDATE feeds SET token = 'bm90LWEtdG9rZW4='")
+        sql.execute("DELETE FROM ledger")
+    ran = cli("leads", "run", "--json")
+    assert ran.code == 0, ran.text
+    assert ran.document["counts"]["linked"] == 9
+    _one_each(world)
+
+
+def test_a_database_restored_from_amid_the_doubts_finds_them(connected, cli, world, home) -> None:
+    """Intents of a copy made in the middle of a pass are looked for, not repeated."""
+    world.fault("delay", method="POST", route="/bookings", seconds=0.3)
+    process = _spawn("leads", "run")
+    while POST not in world.requests("st"):
+        time.sleep(0.02)
+    shutil.copytree(home / "state", home.parent / "copy")
+    process.communicate()
+    world.no_faults()
+    shutil.rmtree(home / "state")
+    shutil.copytree(home.parent / "copy", home / "state")
+    _until_quiet(cli)
+    _one_each(world)
+
+
+def test_a_failure_is_tried_again_on_request(connected, cli, world) -> None:
+    """Parked records wait; retry lets the next pass try, dismiss lets them go."""
+    text = connected.read_text(encoding="utf-8")
+    bad = "    campaign: {type: dynamic, from: meta.Last Name}\n    phone: "
+    connected.write_text(text.replace("    phone: ", bad), encoding="utf-8")
+    assert cli("leads", "run").code == 5
+    assert cli("leads", "run").code == 0
+    listed = cli("failures", "list", "--json").document["failures"]
+    assert {f["state"] for f in listed} == {"parked"}
+    assert len(listed) == 29
+    assert cli("failures", "retry", str(listed[0]["id"])).code == 0
+    assert cli("leads", "run").code == 5
+    assert cli("failures", "dismiss", *(str(f["id"]) for f in listed)).code == 0
+    assert cli("failures", "list", "--json").document["failures"] == []
+    assert cli("leads", "run").code == 0
+    connected.write_text(text, encoding="utf-8")
+    _until_quiet(cli)
+    _one_each(world)
