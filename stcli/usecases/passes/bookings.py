@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from stcli.domain.campaign import BookingTab, ExistingCustomers, ReferrersTab, Tab
+from stcli.domain.campaign import BookingTab, ExistingCustomers, Tab
+from stcli.domain.eligibility import skip_reason
 from stcli.domain.ids import BookingId, UserId
 from stcli.domain.mapping.apply import (
     Options,
@@ -56,9 +57,6 @@ SILENT_WRITES_THAT_STOP = 20
 FEED_MAY_LAG = timedelta(hours=1)
 """How far back the list is asked beside the feed. The vendor promises no time; polling every 5 to
 10 minutes is what it advises."""
-
-EXCLUDED_REFERRER_SOURCES = frozenset({"Added", "Api"})
-"""People whom an administrator or a program added did not sign up themselves."""
 
 PERSON_TYPES = {Tab.LEADS: PersonType.LEAD, Tab.REFERRERS: PersonType.REFERRER}
 
@@ -190,7 +188,7 @@ class _BookingPass:
         while people := await context.in_state(next, chunks, None):
             context.stop.check()
             for person in people:
-                reason = None if person.id in resends else self._skip_reason(person)
+                reason = None if person.id in resends else skip_reason(person, self.settings)
                 if reason is not None:
                     context.tally.skip(reason)
                     context.tally.intend(person.code, "skip", reason.value)
@@ -199,19 +197,6 @@ class _BookingPass:
                 if candidate is not None:
                     found.append(replace(candidate, ignored=resends.get(person.id, ())))
         return found
-
-    def _skip_reason(self, person: Person) -> SkipReason | None:
-        since = self.settings.since
-        joined = person.signed_up_at
-        if since is not None and (joined is None or joined < since):
-            return SkipReason.BEFORE_SINCE
-        if person.source == "Test":
-            return SkipReason.TEST
-        if isinstance(self.settings, ReferrersTab) and person.source in (
-            EXCLUDED_REFERRER_SOURCES.difference(self.settings.include_sources)
-        ):
-            return SkipReason.SOURCE_EXCLUDED
-        return None
 
     async def _candidate(self, person: Person) -> Candidate | None:
         """What would be sent for a person; None when that was refused before or cannot be made."""
