@@ -21,7 +21,7 @@ _CAMPAIGN_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folders of one installation; see ``product``'s layout."""
+    """The folders of one installation: configuration, state, logs."""
 
     config: Path
     state: Path

@@ -61,7 +61,7 @@ def test_completed_jobs_qualify_and_only_once(connected, cli, world) -> None:
     assert [q["qualified"] for q in world.get("/qualifications")] == [True]
 
 
-def test_the_story_of_the_issue_by_hand(pointed, cli, world, home: Path, fields: str) -> None:
+def test_the_whole_story_by_hand(pointed, cli, world, home: Path, fields: str) -> None:
     """auth, connect, approve, finalize, validate, leads, qualify, status: twice, with one effect."""
     known = pointed.credentials
     assert cli("auth", "login").code == 0
