@@ -53,7 +53,7 @@ class SecretChain:
         except CredentialsUnusable as error:
             stored, problem = None, f"; {error.message}"
         if stored is not None:
-            return Found(stored, "keyring", is_stored=True)
+            return Found(sources.usable(stored.reveal(), "the keyring"), "keyring", is_stored=True)
         kept = self._file.get(request.stored_as)
         if kept is not None:
             return Found(kept, f"file {self._file.path}", is_stored=True)
@@ -83,6 +83,8 @@ class SecretChain:
         usable = sources.usable(secret.reveal(), request.label)
         if insecure:
             self._file.set(request.stored_as, usable)
+            # The keyring is looked at first: an older secret in it would win.
+            self._forget_in_keyring(request)
             return f"file {self._file.path}"
         self._keyring.set(request.stored_as, usable)
         self._file.delete(request.stored_as)
@@ -91,7 +93,11 @@ class SecretChain:
     def forget(self, request: SecretRequest) -> str:
         """Remove a secret from stcli's own stores. Answers what kept the keyring from being asked,
         or empty text: without a keyring there is nothing of ours in it, a locked one may keep it."""
+        left = self._forget_in_keyring(request)
         self._file.delete(request.stored_as)
+        return left
+
+    def _forget_in_keyring(self, request: SecretRequest) -> str:
         try:
             self._keyring.delete(request.stored_as)
         except CredentialsUnusable as error:

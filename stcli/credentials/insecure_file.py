@@ -43,6 +43,10 @@ class InsecureFile:
             mode = self.path.stat().st_mode
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise CredentialsUnusable(
+                f"{self.path} cannot be read: {error.strerror}", "Check its owner and permissions."
+            ) from None
         if os.name != "nt" and mode & 0o077:
             raise CredentialsUnusable(
                 f"{self.path} can be read by others, so the secrets in it are not used",

@@ -70,14 +70,14 @@ class OsKeyring:
     def _call(self, use: Callable[[Backend], Result]) -> Result:
         if self._problem is not None:
             raise _unusable(self._problem)
-        answers: queue.SimpleQueue[Result | Exception] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
 
         def ask() -> None:
             try:
                 backend = self._backend()
                 _refuse_none(backend)
                 answers.put(use(backend))
-            except Exception as error:  # noqa: BLE001 - a backend may raise anything; it is reported
+            except BaseException as error:  # noqa: BLE001 - a backend may raise anything; it is told
                 answers.put(error)
 
         threading.Thread(target=ask, name="keyring", daemon=True).start()
@@ -86,7 +86,7 @@ class OsKeyring:
         except queue.Empty:
             self._problem = f"the keyring did not answer within {self._seconds:g} s"
             raise _unusable(self._problem) from None
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise _unusable(_described(answer)) from None
         return answer
 
@@ -110,7 +110,7 @@ def _refuse_none(backend: Backend) -> None:
         raise _PlainText
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     name = type(error).__name__
     if name in ("NoKeyringError", "_NoKeyring"):
         return "this machine has no keyring (or none that a session without a desktop can use)"

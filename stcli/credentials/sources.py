@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,7 +45,7 @@ def from_named_file(
     for name in request.variables:
         if path := environment.get(f"{name}_FILE"):
             where = f"the file named by {name}_FILE ({path})"
-            return usable(_content(Path(path), where), where), f"file {path}"
+            return usable(_content(Path(path), where) or "", where), f"file {path}"
     return None
 
 
@@ -55,54 +57,73 @@ def from_systemd(
     if not folder:
         return None
     for name in request.credentials:
-        path = Path(folder) / name
-        if path.exists():
-            where = f"the systemd credential {name}"
-            return usable(_content(path, where), where), f"systemd credential {name}"
+        where = f"the systemd credential {name}"
+        content = _content(Path(folder) / name, where, may_be_absent=True)
+        if content is not None:
+            return usable(content, where), f"systemd credential {name}"
     return None
 
 
-def _content(path: Path, where: str) -> str:
+def _content(path: Path, where: str, *, may_be_absent: bool = False) -> str | None:
+    """A file's text without the white space around it, which would end up in a header."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if may_be_absent and isinstance(error, FileNotFoundError):
+            return None
+        reason = getattr(error, "strerror", None) or "not a path"
         raise CredentialsUnusable(
-            f"{where} cannot be read: {error.strerror}", "Check the path and its permissions."
+            f"{where} cannot be read: {reason}", "Check the path and its permissions."
         ) from None
     if len(content) > MAX_BYTES:
         raise CredentialsUnusable(f"{where} is too large for a secret", "Check the path.")
-    return content.decode("utf-8", errors="replace").rstrip("\r\n")
+    return content.decode("utf-8", errors="replace").strip()
 
 
 def from_command(
     request: SecretRequest, commands: Mapping[str, Sequence[str]]
 ) -> tuple[Secret, str] | None:
-    """The output of a program that ``settings.yaml`` names; no shell, no stdin, ten seconds."""
+    """The first line that a program of ``settings.yaml`` prints (what ``pass`` shows below it are
+    notes); no shell, no stdin, ten seconds, and a bound on what is read."""
     words = commands.get(request.key)
     if not words:
         return None
     where = f"the command for {request.key} ({words[0]})"
-    try:
-        answer = subprocess.run(  # noqa: S603 - the person's own command, as a list of words
-            list(words),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise CredentialsUnusable(
-            f"{where} did not end within {COMMAND_SECONDS} s",
-            "Make sure that it asks nothing: it has no terminal.",
-        ) from None
-    except OSError as error:
-        raise CredentialsUnusable(
-            f"{where} cannot be started: {error.strerror}", "Check secrets: in settings.yaml."
-        ) from None
-    if answer.returncode != 0:
-        raise CredentialsUnusable(
-            f"{where} ended with status {answer.returncode}", "Run it by hand to see why."
-        )
-    text = answer.stdout.decode("utf-8", errors="replace").rstrip("\r\n")
-    return usable(text, where), f"command {words[0]}"
+    # A file bounds the output: what a pipe gives would all be kept in memory.
+    with tempfile.TemporaryFile() as output:
+        try:
+            status = subprocess.run(  # noqa: S603 - the person's own command, as a list of words
+                list(words),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                timeout=COMMAND_SECONDS,
+                check=False,
+                preexec_fn=_bounded_output if os.name == "posix" else None,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise CredentialsUnusable(
+                f"{where} did not end within {COMMAND_SECONDS} s",
+                "Make sure that it asks nothing: it has no terminal.",
+            ) from None
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            reason = getattr(error, "strerror", None) or "not a command"
+            raise CredentialsUnusable(
+                f"{where} cannot be started: {reason}", "Check secrets: in settings.yaml."
+            ) from None
+        if status != 0:
+            raise CredentialsUnusable(
+                f"{where} ended with status {status}", "Run it by hand to see why."
+            )
+        output.seek(0)
+        text = output.read(MAX_BYTES).decode("utf-8", errors="replace")
+    first = next(iter(text.splitlines()), "")
+    return usable(first.strip(), where), f"command {words[0]}"
+
+
+def _bounded_output() -> None:
+    """In the child: a program that never stops printing is ended by the system."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES, MAX_BYTES))

@@ -313,3 +313,69 @@ def test_a_secret_shows_itself_to_nobody() -> None:
     assert secret != Secret("other")
     with pytest.raises(TypeError):
         pickle.dumps(secret)
+
+
+def test_a_rotation_into_the_file_is_not_undone_by_the_keyring(setup) -> None:
+    """Stored anew in the other store, the old one does not win."""
+    setup.chain().store(CLIENT_SECRET, Secret("old"), insecure=False)
+    setup.chain().store(CLIENT_SECRET, Secret("new"), insecure=True)
+    assert setup.chain().find(CLIENT_SECRET).secret == Secret("new")
+    setup.chain().store(CLIENT_SECRET, Secret("newest"), insecure=False)
+    assert setup.chain().find(CLIENT_SECRET).secret == Secret("newest")
+
+
+def test_a_command_may_print_notes_below_the_secret(setup) -> None:
+    """As pass show does; and white space around it is dropped, also in a file."""
+    setup.commands["rf_token"] = [sys.executable, "-c", "print(' s3cret-value ');print('url: x')"]
+    assert setup.chain().find(RF_TOKEN).secret == Secret(VALUE)
+
+
+def test_white_space_around_a_secret_never_reaches_a_header(setup, tmp_path) -> None:
+    """A blank before the line end of a file is no part of the secret."""
+    (tmp_path / "f").write_text(f" {VALUE} \n", encoding="utf-8")
+    setup.environment["STCLI_RF_TOKEN_FILE"] = str(tmp_path / "f")
+    assert setup.chain().find(RF_TOKEN).secret == Secret(VALUE)
+
+
+def test_a_command_without_end_is_cut_off(setup) -> None:
+    """Neither the memory nor the patience is used up."""
+    setup.commands["rf_token"] = ["yes", VALUE]
+    started = time.monotonic()
+    with pytest.raises(CredentialsUnusable) as caught:
+        setup.chain().find(RF_TOKEN)
+    assert time.monotonic() - started < 5
+    assert VALUE not in caught.value.message
+
+
+@pytest.mark.parametrize("words", [["a\x00b"], ["."]])
+def test_a_command_that_is_none_is_told(setup, words) -> None:
+    """A null byte or a folder in place of a program: no defect."""
+    setup.commands["rf_token"] = words
+    with pytest.raises(CredentialsUnusable, match="cannot be started"):
+        setup.chain().find(RF_TOKEN)
+
+
+def test_a_systemd_credential_that_cannot_be_read_is_told(setup, tmp_path) -> None:
+    """A folder in its place, as one that is not permitted: no defect and no silent fall-back."""
+    (tmp_path / "stcli-rf-token").mkdir()
+    setup.environment["CREDENTIALS_DIRECTORY"] = str(tmp_path)
+    with pytest.raises(CredentialsUnusable, match="systemd credential"):
+        setup.chain().find(RF_TOKEN)
+
+
+def test_a_keyring_entry_that_cannot_be_a_secret_is_refused_unseen(setup, isolated) -> None:
+    """Somebody pasted a line break: it would break the header."""
+    isolated.set_password("stcli", RF_TOKEN.stored_as, f"{VALUE}\nmore")
+    with pytest.raises(CredentialsUnusable, match="the keyring") as caught:
+        setup.chain().find(RF_TOKEN)
+    assert VALUE not in caught.value.message
+
+
+def test_forget_reaches_the_keyring_past_a_refused_file(setup, isolated) -> None:
+    """An insecure file that others can read must not keep the keyring's entry alive."""
+    setup.chain().store(APP_KEY, Secret(VALUE), insecure=True)
+    next(setup.home.state.rglob("secrets.json")).chmod(0o644)
+    isolated.set_password("stcli", RF_TOKEN.stored_as, VALUE)
+    with pytest.raises(CredentialsUnusable):
+        setup.chain().forget(RF_TOKEN)
+    assert isolated.entries == {}
