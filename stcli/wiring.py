@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from stcli.store.state import State
     from stcli.usecases.passes.concurrency import StopSignal
     from stcli.usecases.passes.context import PassOptions
+    from stcli.usecases.passes.progress import Progress
     from stcli.usecases.passes.runner import Subject, Workplace
     from stcli.usecases.ports import CrmGateway
 
@@ -280,6 +281,12 @@ class Application:
 
         return msgspec.json.format(booking_request(draft), indent=2).decode()
 
+    def reset_sync(self, name: CampaignName) -> None:
+        """Let the next sync begin anew; ``Locked`` while a pass of the campaign runs."""
+        from stcli.usecases.sync import reset
+
+        reset(name, self.settings_of(name), self.state, self._locks(self.state))
+
     # Passes
 
     def subject(self, name: CampaignName) -> Subject:
@@ -287,6 +294,13 @@ class Application:
 
         loaded = self.files.load(name)
         return Subject(name, loaded.config, loaded.verdicts, loaded.problems)
+
+    def passes_of(self, subject: Subject) -> list[PassKind]:
+        """The passes that ``run`` runs for a campaign."""
+        from stcli.usecases.passes.runner import passes_in_use
+
+        progress = self.state.enrolments.progress(subject.name)
+        return passes_in_use(subject.config, is_imported=progress.imported_at is not None)
 
     async def run_passes(
         self,
@@ -296,12 +310,21 @@ class Application:
         on_result: Callable[[PassResult], None],
         *,
         keep_going: bool,
+        progress: Progress | None = None,
     ) -> None:
         """Run these passes one after the other; ``keep_going`` turns what keeps one from starting
         into its result instead of raising it."""
         from stcli.processes import this_process
         from stcli.usecases.passes.concurrency import StateThread
-        from stcli.usecases.passes.runner import Passes, Systems, not_started, refuse_unready
+        from stcli.usecases.passes.context import Rates
+        from stcli.usecases.passes.progress import Unwatched
+        from stcli.usecases.passes.runner import (
+            Passes,
+            Systems,
+            counts_max_age,
+            not_started,
+            refuse_unready,
+        )
 
         if not keep_going:
             for kind, subject in wanted:
@@ -320,9 +343,16 @@ class Application:
                         me=me,
                         now=self.now,
                         doubt_seconds=self.tuning.st_timeout_seconds,
+                        rates=Rates(
+                            self.tuning.st_rate_per_second, self.tuning.rf_rate_per_minute / 60
+                        ),
+                        progress=progress or Unwatched(),
+                        counts_max_age=counts_max_age(
+                            subject.config for kind, subject in wanted if kind is PassKind.RETURN
+                        ),
                     )
-                    for kind, subject in wanted:
-                        if stop.reason is not None and keep_going:
+                    for number, (kind, subject) in enumerate(wanted):
+                        if stop.reason is not None and (keep_going or number):
                             break
                         try:
                             result = await passes.run(kind, subject, options)

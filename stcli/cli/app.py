@@ -50,6 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "action": Entry("action", "Show or set what happens when someone joins.", _MAP),
     "map": Entry("mapping", "Mappings: show, list fields, validate, preview.", _MAP),
     "qualify": Entry("qualify", "Qualification rules, and the qualification pass.", _MAP),
+    "sync": Entry("sync", "Customers become referrers; links and counts go back.", _RUN),
     "leads": Entry("passes", "Leads become bookings.", _RUN),
     "referrers": Entry("passes", "Referrers become bookings.", _RUN),
     "run": Entry("passes", "Every pass in use, now.", _RUN),

@@ -35,8 +35,26 @@ Backfill = Annotated[
 ]
 
 
+def read_duration(text: str) -> float:
+    """Seconds of a duration such as 90s, 15m, 6h or 1d."""
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
+    number = text[:-1]
+    if unit is None or not (number.isascii() and number.isdigit() and int(number[:9]) > 0):
+        raise typer.BadParameter(f"{text!r} is no duration; write one such as 90s, 15m, 6h or 1d")
+    return float(int(number[:9]) * unit)
+
+
 class BookingTabName(StrEnum):
     """The tabs whose mappings make bookings."""
 
     LEADS = "leads"
     REFERRERS = "referrers"
+
+
+class TabName(StrEnum):
+    """All sets of mappings."""
+
+    LEADS = "leads"
+    REFERRERS = "referrers"
+    SYNC = "sync"
+    RETURN = "return"

@@ -195,8 +195,13 @@ def _asked_proof(
     from stcli.usecases.connection import parse_provider
 
     settings = app.settings_of(name).servicetitan
-    client = client_id or ask("Client ID", "Add --client-id ID.")
-    provider = booking_provider or ask("Booking Provider Value", "Add --booking-provider VALUE.")
+    # The file knows them where the state was lost, or where only the secret is to be replaced.
+    client = client_id or ask("Client ID", "Add --client-id ID.", known=settings.client_id or "")
+    provider = booking_provider or ask(
+        "Booking Provider Value",
+        "Add --booking-provider VALUE.",
+        known=str(settings.booking_provider or ""),
+    )
     return Proof(
         environment=settings.environment,
         tenant_id=TenantId(settings.tenant_id),

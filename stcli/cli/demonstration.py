@@ -78,6 +78,7 @@ class _Story:
             self._book()
             self._qualify()
             self._show_table()
+            self._sync()
         except _StoppedError as stopped:
             line(f"The demo stopped: the command above ended with {stopped.code}.")
             return stopped.code
@@ -160,6 +161,35 @@ class _Story:
                 )
             )
         table(("LEAD", "BOOKING", "JOB", "QUALIFIED"), rows)
+
+    def _sync(self) -> None:
+        self._say("7. Customers of the contractor become referrers")
+        self._type(
+            "stcli sync setup spring-hvac --type ongoing "
+            '--map "meta.Last Name=name>last_name" '
+            '--return "Referral Link=referral_link" --return "Referrals=referrals_count"'
+        )
+        self._type("stcli sync run spring-hvac --dry-run --limit 3")
+        renamed = self._customer("Lovelace, Ada", "ada@example.com")
+        quiet = self._customer("Grace Hopper", "grace@example.com")
+        self._type("stcli sync run spring-hvac")
+        line("   One customer is renamed, another asks for no mail, and a new one comes:")
+        self._world("POST", f"/customers/{renamed}", {"name": "King, Augusta"})
+        self._world("POST", f"/customers/{quiet}", {"do_not_mail": True})
+        new = self._customer("Katherine Johnson", "katherine@example.com")
+        self._type("stcli sync run spring-hvac")
+        line("   ServiceTitan's customers carry their referral links now:")
+        rows = []
+        for number in (renamed, quiet, new):
+            customer = self._world("POST", f"/customers/{number}", {})
+            fields = {field["name"]: field["value"] for field in customer["customFields"]}
+            rows.append((number, customer["name"], fields.get("Referral Link", "-")))
+        table(("CUSTOMER", "NAME", "REFERRAL LINK"), rows)
+
+    def _customer(self, name: str, email: str) -> int:
+        """Somebody new in ServiceTitan."""
+        contacts = [{"type": "Email", "value": email}]
+        return int(self._world("POST", "/customers", {"name": name, "contacts": contacts})["id"])
 
     def _say(self, heading: str) -> None:
         line()

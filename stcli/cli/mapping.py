@@ -1,68 +1,99 @@
-"""``stcli map``: what a booking is made of."""
+"""``stcli map``: what bookings, referrers and return fields are made of."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stcli.cli.arguments import AsJson, BookingTabName, OptionalCampaign
+from stcli.cli.arguments import AsJson, BookingTabName, OptionalCampaign, TabName
 from stcli.cli.output import emit, line, note, plain, table
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ConfigurationError, ExitCode, Problem, UsageError
 
 if TYPE_CHECKING:
     from stcli.config.load import LoadedCampaign
-    from stcli.domain.campaign import Tab
+    from stcli.domain.campaign import CampaignConfig, Tab
+    from stcli.domain.catalog import Catalogue
     from stcli.domain.ids import CampaignName
     from stcli.domain.mapping.rules import Rule
     from stcli.wiring import Application
 
 map_app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Mappings: from people to bookings."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Mappings: what is sent, and where it comes from.",
 )
 APPS = {"map": map_app}
 
 
 TabOption = Annotated[BookingTabName, typer.Option("--tab", help="Which set of mappings.")]
+AnyTab = Annotated[TabName, typer.Option("--tab", help="Which set of mappings.")]
+
+
+def _catalogue(tab: Tab) -> Catalogue:
+    from stcli.domain import catalog
+    from stcli.domain.campaign import Tab
+
+    return {Tab.SYNC: catalog.SYNC, Tab.RETURN: catalog.RETURN}.get(tab, catalog.BOOKINGS)
+
+
+def _sides(tab: Tab) -> tuple[str, str]:
+    """Where the values of a tab come from and go to."""
+    from stcli.domain.campaign import Tab
+
+    both = ("Referral Factory", "ServiceTitan")
+    return (both[1], both[0]) if tab is Tab.SYNC else both
+
+
+def _rules(config: CampaignConfig, tab: Tab) -> Mapping[str, Rule]:
+    from stcli.domain.campaign import Tab
+
+    if tab in (Tab.LEADS, Tab.REFERRERS):
+        return config.booking_tab(tab).fields
+    if config.sync is None:
+        return {}
+    return config.sync.fields if tab is Tab.SYNC else config.sync.return_fields
 
 
 @map_app.command(epilog="Example: stcli map show spring-hvac --tab leads")
 def show(
     context: typer.Context,
     campaign: OptionalCampaign = None,
-    tab: TabOption = BookingTabName.LEADS,
+    tab: AnyTab = TabName.LEADS,
     as_json: AsJson = False,
 ) -> int:
-    """The three columns: data type, from Referral Factory, to ServiceTitan."""
+    """The three columns: data type, where a value comes from, where it goes."""
     from stcli.domain.campaign import Tab
-    from stcli.domain.catalog import BOOKING_TARGETS, booking_target
 
     with application(context) as app:
         loaded = app.files.load(chosen_campaign(app, campaign))
     chosen = Tab(tab.value)
-    fields = loaded.config.booking_tab(chosen).fields
-    verdict = loaded.verdicts[chosen]
-    rows = [(rule.type, _from(rule), name) for name, rule in fields.items()]
+    catalogue, (origin, owner) = _catalogue(chosen), _sides(chosen)
+    verdict = loaded.verdicts.get(chosen)
+    missing = () if verdict is None else verdict.missing
+    rows = [
+        (rule.type, describe_rule(rule), name)
+        for name, rule in _rules(loaded.config, chosen).items()
+    ]
 
     def render() -> None:
         starred = [
-            (kind, source, f"{name} *" if (t := booking_target(name)) and t.required else name)
+            (kind, source, f"{name} *" if (t := catalogue.target(name)) and t.required else name)
             for kind, source, name in rows
         ]
-        missing = [
-            ("-", "not mapped", f"{target.name} *")
-            for target in BOOKING_TARGETS
-            if target.name in verdict.missing
-        ]
-        table(("DATA TYPE", "FROM REFERRAL FACTORY", "TO SERVICETITAN"), [*starred, *missing])
-        line(
-            f"Setup Required: {', '.join(verdict.missing)}"
-            if verdict.missing
-            else "All required fields (*) are mapped."
-        )
+        unmapped = [("-", "not mapped", f"{name} *") for name in missing]
+        table(("DATA TYPE", f"FROM {origin.upper()}", f"TO {owner.upper()}"), [*starred, *unmapped])
+        if verdict is None:
+            line("The sync is not set up. Begin with: stcli sync setup")
+        else:
+            line(
+                f"Setup Required: {', '.join(missing)}"
+                if missing
+                else "All required fields (*) are mapped."
+            )
 
     emit(
         {
@@ -70,7 +101,7 @@ def show(
             "campaign": loaded.document.file,
             "tab": tab.value,
             "fields": [{"type": r[0], "from": r[1], "to": r[2]} for r in rows],
-            "missing": list(verdict.missing),
+            "missing": list(missing),
         },
         render,
         as_json=as_json,
@@ -78,7 +109,8 @@ def show(
     return ExitCode.DONE
 
 
-def _from(rule: Rule) -> str:
+def describe_rule(rule: Rule) -> str:
+    """Where a mapping's value comes from, in one line."""
     from stcli.domain.mapping.rules import Dynamic, ManualInput, ManualSelect
 
     if isinstance(rule, Dynamic):
@@ -89,22 +121,27 @@ def _from(rule: Rule) -> str:
     return " > ".join((rule.template, *rule.transform))
 
 
-@map_app.command(epilog="Example: stcli map fields")
+@map_app.command(epilog="Example: stcli map fields --tab sync")
 def fields(
     _campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]")] = None,
+    tab: AnyTab = TabName.LEADS,
     as_json: AsJson = False,
 ) -> int:
     """What can be mapped: every source and every target, with type, options and an example."""
-    from stcli.domain.catalog import BOOKING_SOURCES, BOOKING_TARGETS
+    from stcli.domain.campaign import Tab
     from stcli.domain.mapping.transforms import TRANSFORMS
 
+    chosen = Tab(tab.value)
+    catalogue, (origin, owner) = _catalogue(chosen), _sides(chosen)
+
     def render() -> None:
-        line("From Referral Factory (dynamic, or in a template):")
+        line(f"From {origin} (dynamic, or in a template):")
         table(
-            ("SOURCE", "LABEL", "EXAMPLE"), [(s.name, s.label, s.example) for s in BOOKING_SOURCES]
+            ("SOURCE", "LABEL", "EXAMPLE"),
+            [(s.name, s.label, s.example) for s in catalogue.sources],
         )
         line()
-        line("To ServiceTitan (* = required):")
+        line(f"To {owner} (* = required):")
         table(
             ("TARGET", "TYPE", "OPTIONS", "EXAMPLE"),
             [
@@ -114,7 +151,7 @@ def fields(
                     ", ".join(t.options) or "-",
                     t.example,
                 )
-                for t in BOOKING_TARGETS
+                for t in catalogue.targets
             ],
         )
         line()
@@ -124,7 +161,7 @@ def fields(
         {
             "schema_version": 1,
             "sources": [
-                {"name": s.name, "label": s.label, "example": s.example} for s in BOOKING_SOURCES
+                {"name": s.name, "label": s.label, "example": s.example} for s in catalogue.sources
             ],
             "targets": [
                 {
@@ -135,7 +172,7 @@ def fields(
                     "options": list(t.options),
                     "example": t.example,
                 }
-                for t in BOOKING_TARGETS
+                for t in catalogue.targets
             ],
             "transforms": list(TRANSFORMS),
         },
@@ -272,7 +309,7 @@ def preview(
         table(
             ("FROM", "VALUE", "TO", "BECOMES"),
             [
-                (_from(r.rule), r.source_value or "(blank)", r.target, r.value or "(blank)")
+                (describe_rule(r.rule), r.source_value or "(blank)", r.target, r.value or "(blank)")
                 for r in made.rows
             ],
         )
@@ -286,7 +323,7 @@ def preview(
             "record": made.person.code,
             "fields": [
                 {
-                    "from": _from(r.rule),
+                    "from": describe_rule(r.rule),
                     "source_value": r.source_value,
                     "to": r.target,
                     "value": r.value,

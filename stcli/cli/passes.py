@@ -16,7 +16,7 @@ from stcli.cli.arguments import (
 )
 from stcli.cli.output import emit, line, note, plain
 from stcli.cli.session import application, campaign_and_code, chosen_campaign
-from stcli.domain.outcome import PassKind, PassResult
+from stcli.domain.outcome import Count, PassKind, PassResult
 from stcli.errors import ConfigurationError, ExitCode, UsageError, worst
 from stcli.usecases.report import error_value, pass_document, passes_document
 
@@ -28,6 +28,9 @@ referrers = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Referrers become bookings."
 )
 run_app = typer.Typer(add_completion=False)
+SAMPLE_LINES = 20
+"""How much of a dry run's plan people are shown."""
+
 APPS = {"leads": leads, "referrers": referrers, "run": run_app}
 
 
@@ -58,7 +61,7 @@ def one_pass(
 def show_result(result: PassResult) -> None:
     """A pass as text: one line of counts, then what needs attention."""
     tally = result.tally
-    counts = [f"{number} {count.value}" for count, number in tally.counts.items() if number]
+    counts = [f"{tally.counts[count]} {count.value}" for count in Count if tally.counts[count]]
     would = " (dry run, nothing was written)" if result.dry_run else ""
     line(
         f"{result.campaign} {result.kind.value}: {result.status.value}{would}: "
@@ -66,9 +69,8 @@ def show_result(result: PassResult) -> None:
     )
     for reason, number in sorted(tally.skipped.items()):
         line(f"  skipped {number}: {reason.value}")
-    for action in tally.plan:
-        if action.action != "skip":
-            line(f"  would {action.action} {plain(action.record)} {plain(action.reason)}".rstrip())
+    if result.dry_run:
+        _show_sample(result)
     for failure in tally.failures:
         trace = f" (trace {plain(failure.trace_id)})" if failure.trace_id else ""
         note(f"  failed {plain(failure.record)}: {plain(failure.reason)}{trace}")
@@ -78,6 +80,15 @@ def show_result(result: PassResult) -> None:
         note(f"Error: {plain(result.error.message)}")
         if result.error.hint:
             note(f"  {plain(result.error.hint)}")
+
+
+def _show_sample(result: PassResult) -> None:
+    """The first lines of what a dry run would have done."""
+    planned = [action for action in result.tally.plan if action.action != "skip"]
+    for action in planned[:SAMPLE_LINES]:
+        line(f"  would {action.action} {plain(action.record)} {plain(action.reason)}".rstrip())
+    if len(planned) > SAMPLE_LINES:
+        line("  … and more; --json lists the first 1,000")
 
 
 @leads.command("run", epilog="Example: stcli leads run spring-hvac --dry-run")
@@ -194,8 +205,8 @@ def run_all(
 ) -> int:
     """Run every pass in use, now: sync, leads, referrers, qualify, return."""
     from stcli.cli import running
+    from stcli.cli.watching import watched
     from stcli.usecases.passes.context import PassOptions
-    from stcli.usecases.passes.runner import passes_in_use
 
     if campaigns and every:
         raise UsageError("name campaigns or say --all, not both", "See: stcli run --help")
@@ -214,7 +225,7 @@ def run_all(
                 broken.append((name, error))
                 note(f"Error: {name}: {error.message}")
                 continue
-            wanted += [(kind, subject) for kind in passes_in_use(subject.config)]
+            wanted += [(kind, subject) for kind in app.passes_of(subject)]
         if wanted:
 
             def show(result: PassResult) -> None:
@@ -222,7 +233,12 @@ def run_all(
                 if not as_json:
                     show_result(result)
 
-            running.run(lambda stop: app.run_passes(wanted, options, stop, show, keep_going=True))
+            with watched() as progress:
+                running.run(
+                    lambda stop: app.run_passes(
+                        wanted, options, stop, show, keep_going=True, progress=progress
+                    )
+                )
     if not results and not broken:
         note("No pass is in use: switch one on with stcli action or qualify set.")
     document = passes_document(results)

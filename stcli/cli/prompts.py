@@ -15,11 +15,13 @@ def _refuse_without_terminal(what: str, instead: str) -> None:
         raise UsageError(f"{what} is missing, and there is no terminal to ask on", instead)
 
 
-def ask(what: str, instead: str) -> str:
-    """A line of text that is not blank."""
+def ask(what: str, instead: str, *, known: str = "") -> str:
+    """A line of text that is not blank; ``known`` is offered, and taken where nobody can be asked."""
+    if known and not sys.stdin.isatty():
+        return known
     _refuse_without_terminal(what, instead)
     while True:
-        answer = str(typer.prompt(what, err=True)).strip()
+        answer = str(typer.prompt(what, default=known or None, err=True)).strip()
         if answer:
             return answer
 

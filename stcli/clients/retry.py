@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from stcli.errors import Unavailable
+from stcli.errors import NoAnswer, Unavailable
 
 Result = TypeVar("Result")
 Ready = TypeVar("Ready")
@@ -57,23 +57,32 @@ class RetryPolicy:
     ) -> Result:
         """Call ``ready`` and ``attempt`` until an answer comes; ``Again`` asks for another turn.
 
-        Used up: the last failure is raised.
+        Used up: the last failure is raised. A later definite failure does not undo that an earlier
+        attempt may have had an effect: then that one's ``NoAnswer`` is raised.
         """
         spent_seconds = 0.0
         number = 0
-        while True:
-            number += 1
-            turn = await ready()
-            began = self.monotonic()
-            try:
-                return await attempt(turn)
-            except Again as again:
-                spent_seconds += self.monotonic() - began
-                wait = self._wait_seconds(number, again)
-                if number >= self.attempts or spent_seconds + wait > self.total_seconds:
-                    raise again.failure from again.failure.__cause__
-            await self.sleep(wait)
-            spent_seconds += wait
+        in_doubt: NoAnswer | None = None
+        try:
+            while True:
+                number += 1
+                turn = await ready()
+                began = self.monotonic()
+                try:
+                    return await attempt(turn)
+                except Again as again:
+                    if isinstance(again.failure, NoAnswer):
+                        in_doubt = again.failure
+                    spent_seconds += self.monotonic() - began
+                    wait = self._wait_seconds(number, again)
+                    if number >= self.attempts or spent_seconds + wait > self.total_seconds:
+                        raise again.failure from again.failure.__cause__
+                await self.sleep(wait)
+                spent_seconds += wait
+        except Unavailable:
+            if in_doubt is not None:
+                raise in_doubt from in_doubt.__cause__
+            raise
 
     def _wait_seconds(self, number: int, again: Again) -> float:
         if again.wait_seconds is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from stcli.config.document import Document, DocumentPath
-from stcli.config.edit import edit_file, set_value
+from stcli.config.edit import edit_file, remove_value, set_value
 from stcli.config.load import LoadedCampaign, convert, load_campaign
 from stcli.domain.campaign import CampaignConfig
 from stcli.domain.ids import CampaignName
@@ -61,11 +61,18 @@ class CampaignFiles:
         )
         write_private(self._home.campaign_file(name), text)
 
-    def change(self, name: CampaignName, values: Mapping[DocumentPath, object]) -> str:
-        """Set these values and nothing else; the difference as text. What would not be a valid
-        campaign file is not written."""
+    def change(
+        self,
+        name: CampaignName,
+        values: Mapping[DocumentPath, object],
+        removed: Sequence[DocumentPath] = (),
+    ) -> str:
+        """Set and remove these values and nothing else; the difference as text. What would not be a
+        valid campaign file is not written."""
 
         def changed(text: str) -> str:
+            for path in removed:
+                text = remove_value(text, path)
             for path, value in values.items():
                 text = set_value(text, path, value)
             return text

@@ -29,13 +29,27 @@ from stcli.domain.campaign import (
     Tab,
 )
 from stcli.domain.mapping.rules import DATA_TYPES
-from stcli.domain.mapping.validate import Fault, TabVerdict, check_bookings
+from stcli.domain.mapping.validate import (
+    Fault,
+    TabVerdict,
+    check_bookings,
+    check_return,
+    check_sync,
+)
 from stcli.domain.nearest import nearest, suggestion
 from stcli.errors import ConfigurationError, Problem, UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
 
 TAGS = frozenset(DATA_TYPES)
+
+FIELDS_OF: dict[Tab, tuple[str, ...]] = {
+    Tab.LEADS: ("leads", "fields"),
+    Tab.REFERRERS: ("referrers", "fields"),
+    Tab.SYNC: ("sync", "fields"),
+    Tab.RETURN: ("sync", "return_fields"),
+}
+"""Where in the file the mappings of a tab stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +62,17 @@ class LoadedCampaign:
 
     def problems(self, tab: Tab) -> list[Problem]:
         """Faults of a tab's mapping with their place, warnings left out."""
-        return [
-            self._problem(tab, fault) for fault in self.verdicts[tab].faults if not fault.is_warning
-        ]
+        return [self._problem(tab, f) for f in self._faults(tab) if not f.is_warning]
 
     def warnings(self, tab: Tab) -> list[Problem]:
-        return [
-            self._problem(tab, fault) for fault in self.verdicts[tab].faults if fault.is_warning
-        ]
+        return [self._problem(tab, f) for f in self._faults(tab) if f.is_warning]
+
+    def _faults(self, tab: Tab) -> Sequence[Fault]:
+        verdict = self.verdicts.get(tab)
+        return () if verdict is None else verdict.faults
 
     def _problem(self, tab: Tab, fault: Fault) -> Problem:
-        path: DocumentPath = (tab.value, "fields", *fault.path)
+        path: DocumentPath = (*FIELDS_OF[tab], *fault.path)
         hint = suggestion(fault.found, fault.allowed) if fault.found else ""
         if fault.allowed and not hint:
             hint = "allowed: " + ", ".join(fault.allowed)
@@ -82,10 +96,14 @@ def load_campaign(path: Path, name: str) -> LoadedCampaign:
 
 
 def check(config: CampaignConfig) -> dict[Tab, TabVerdict]:
-    """The catalogue's verdict on the tabs whose mappings make bookings."""
-    return {
+    """The catalogue's verdict on every tab that the file has."""
+    found = {
         tab: check_bookings(config.booking_tab(tab).fields) for tab in (Tab.LEADS, Tab.REFERRERS)
     }
+    if config.sync is not None:
+        found[Tab.SYNC] = check_sync(config.sync.fields)
+        found[Tab.RETURN] = check_return(config.sync.return_fields)
+    return found
 
 
 def load_settings(path: Path) -> AccountSettings:

@@ -1,9 +1,10 @@
-"""What can be mapped to what: the booking fields of ServiceTitan and the source fields of
-Referral Factory, as data.
+"""What can be mapped to what, as data: bookings of ServiceTitan from people of Referral Factory,
+referrers from customers, and fields of customers from referrers.
 
-``api_name`` is the property of ``CreateBookingRequest`` in ServiceTitan's CRM v2 document that a
-target ends up in; ``api_path`` the property of a user or campaign in Referral Factory's API v2 that
-a source comes from. A contract test holds both against those documents.
+``api_name`` is the property that a target ends up in, ``api_path`` the one that a source comes from:
+of ``CreateBookingRequest``, ``ExportCustomerResponse`` and ``ExportCustomerContactResponse`` in
+ServiceTitan's CRM v2 document, of a user or campaign in Referral Factory's API v2. A contract test
+holds both against those documents.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class TargetType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A field that a mapping writes to."""
+    """A field that a mapping writes to. A name ending in ``LABEL`` or ``NAME`` stands for any."""
 
     name: str
     api_name: str
@@ -37,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A field that a mapping reads from. A name ending in ``.LABEL`` stands for any label."""
+    """A field that a mapping reads from. A name ending in ``LABEL`` or ``NAME`` stands for any."""
 
     name: str
     api_path: str
@@ -136,32 +137,99 @@ BOOKING_SOURCES: tuple[Source, ...] = (
     Source("promotion.code", "promotion.code", "Promotion Code", "SAVE20"),
 )
 
-_TARGETS = {target.name: target for target in BOOKING_TARGETS}
-_LABELLED = tuple(
-    source.name.removesuffix("LABEL")
-    for source in BOOKING_SOURCES
-    if source.name.endswith(".LABEL")
+
+SYNC_TARGETS: tuple[Target, ...] = (
+    Target("first_name", "first_name", TargetType.TEXT, "First Name", required=True, example="Ada"),
+    Target("email", "email", TargetType.EMAIL, "Email", required=True, example="ada@example.com"),
+    Target("meta.LABEL", "meta", TargetType.TEXT, "Form field, by its label", example="Lovelace"),
 )
-_FIXED = frozenset(source.name for source in BOOKING_SOURCES if not source.name.endswith(".LABEL"))
+
+SYNC_SOURCES: tuple[Source, ...] = (
+    Source("name", "name", "Name", "Lovelace, Ada"),
+    Source("email", "value", "Email", "ada@example.com"),
+    Source("phone", "value", "Phone", "555-0100"),
+    Source("mobile_phone", "value", "Mobile Phone", "555-0101"),
+    Source("type", "type", "Customer Type", "Residential"),
+    Source("address.street", "address.street", "Street", "1 Main St"),
+    Source("address.unit", "address.unit", "Unit", "Apt 4"),
+    Source("address.city", "address.city", "City", "Springfield"),
+    Source("address.state", "address.state", "State", "IL"),
+    Source("address.zip", "address.zip", "Zip", "01234"),
+    Source("address.country", "address.country", "Country", "USA"),
+    Source("created_on", "createdOn", "Customer Since", "2024-05-01"),
+    Source("custom_field:NAME", "customFields", "Custom field, by its name", "Gold"),
+)
+
+RETURN_TARGETS: tuple[Target, ...] = (
+    Target(
+        "custom_field:NAME",
+        "customFields",
+        TargetType.TEXT,
+        "Custom field, by its name or as #ID",
+        example="https://example.com/aB3x9",
+    ),
+)
+
+RETURN_SOURCES: tuple[Source, ...] = (
+    Source("referral_link", "url", "Referral Link", "https://example.com/aB3x9"),
+    Source("referral_code", "code", "Referral Code", "aB3x9"),
+    Source("referrals_count", "analytics.referrals", "Referrals Count", "3"),
+    Source(
+        "converted_referrals_count",
+        "analytics.qualified_referrals",
+        "Converted Referrals Count",
+        "1",
+    ),
+)
+COUNT_SOURCES = frozenset({"referrals_count", "converted_referrals_count"})
 
 
-def booking_target(name: str) -> Target | None:
-    return _TARGETS.get(name)
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The fields of one direction. ``owner`` and ``origin`` name the two sides in messages."""
+
+    owner: str
+    targets: tuple[Target, ...]
+    origin: str
+    sources: tuple[Source, ...]
+
+    def target(self, name: str) -> Target | None:
+        """The target of this name, also where the name has a label of its own in it."""
+        for target in self.targets:
+            if _stands_for(target.name, name):
+                return target
+        return None
+
+    def has_source(self, name: str) -> bool:
+        """Whether a mapping may read ``name``; ``meta.`` wants a label behind it."""
+        return any(_stands_for(source.name, name) for source in self.sources)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return tuple(target.name for target in self.targets)
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        return tuple(source.name for source in self.sources)
 
 
-def is_booking_source(name: str) -> bool:
-    """Whether a mapping of a booking may read ``name``; ``meta.`` wants a label behind it."""
-    return name in _FIXED or any(
-        name.startswith(prefix) and len(name) > len(prefix) for prefix in _LABELLED
-    )
+def _stands_for(pattern: str, name: str) -> bool:
+    for placeholder in ("LABEL", "NAME"):
+        if pattern.endswith(placeholder):
+            prefix = pattern.removesuffix(placeholder)
+            return name.startswith(prefix) and bool(name.removeprefix(prefix).strip())
+    return name == pattern
 
 
-def booking_source_names() -> tuple[str, ...]:
-    return tuple(source.name for source in BOOKING_SOURCES)
-
-
-def booking_target_names() -> tuple[str, ...]:
-    return tuple(_TARGETS)
+BOOKINGS = Catalogue(
+    "ServiceTitan's bookings", BOOKING_TARGETS, "Referral Factory", BOOKING_SOURCES
+)
+SYNC = Catalogue(
+    "Referral Factory's referrers", SYNC_TARGETS, "ServiceTitan's customers", SYNC_SOURCES
+)
+RETURN = Catalogue(
+    "ServiceTitan's customers", RETURN_TARGETS, "Referral Factory's referrers", RETURN_SOURCES
+)
 
 
 JOB_STATUSES = ("Scheduled", "Dispatched", "InProgress", "Hold", "Completed", "Canceled")

@@ -54,6 +54,7 @@ class SkipReason(StrEnum):
     FILTERED = "filtered"
     OPTED_OUT = "opted_out"
     GONE = "gone"
+    EXISTING_CUSTOMER = "existing_customer"
 
 
 class RunStatus(StrEnum):

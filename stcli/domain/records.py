@@ -12,7 +12,15 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from stcli.domain.ids import BookingId, JobId, ProviderId, RfCampaignId, UserId
+from stcli.domain.ids import (
+    BookingId,
+    ContactId,
+    CustomerId,
+    JobId,
+    ProviderId,
+    RfCampaignId,
+    UserId,
+)
 
 
 class Environment(StrEnum):
@@ -47,6 +55,10 @@ class Person:
     unsubscribed_at: date | None = None
     promotion_code: str = ""
     meta: Mapping[str, str] = field(default_factory=dict)
+    referrals: int | None = None
+    """How many people this one referred, and how many of them count as qualified, in Referral
+    Factory's own counting; None where the read did not ask for it."""
+    qualified_referrals: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +170,66 @@ class JobEvent:
     job_id: JobId
     event_type: str
     date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A customer as ServiceTitan has it. ``type``: Residential or Commercial. ``address`` has the
+    parts of ``AddressPart`` that are known; ``custom_fields`` holds values by the field's id."""
+
+    id: CustomerId
+    name: str
+    type: str
+    active: bool
+    created_on: datetime
+    modified_on: datetime
+    merged_to_id: CustomerId | None = None
+    do_not_mail: bool = False
+    do_not_service: bool = False
+    tag_type_ids: tuple[int, ...] = ()
+    address: Mapping[str, str] = field(default_factory=dict)
+    custom_fields: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerContact:
+    """One way to reach a customer. ``type``: Email, Phone, MobilePhone or Fax; ``marketing`` is
+    False where the customer switched marketing off for this contact."""
+
+    id: ContactId
+    customer_id: CustomerId
+    type: str
+    value: str
+    active: bool
+    modified_on: datetime
+    marketing: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """An email address that asked for no marketing; no longer where it is not active."""
+
+    email: str
+    active: bool
+    modified_on: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerJob:
+    """That a customer had a job, and when: done, or else made."""
+
+    customer_id: CustomerId
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CustomFieldType:
+    """A field that a tenant added to its customers. ``data_type``: Text, Dropdown or Numeric."""
+
+    id: int
+    name: str
+    data_type: str
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,8 @@ class Connections:
                 "qualifications",
                 "failures",
                 "runs",
+                "enrolments",
+                "enrolment_progress",
             ):
                 sql.exec_driver_sql(f"DELETE FROM {table} WHERE campaign = ?", (campaign,))
 

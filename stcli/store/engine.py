@@ -22,6 +22,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from stcli.errors import LeaseLost, StateError
 from stcli.paths import private_folder
 
+Transaction = Connection
+"""What several parts of the store are handed so that they act in one transaction; whoever holds it
+passes it on and does nothing else with it."""
+
 BUSY_SECONDS = 30
 """How long a transaction waits for another one's write lock before it gives up."""
 

@@ -9,11 +9,11 @@ that changed makes the qualifications that rest on it due.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Row
 
@@ -21,17 +21,20 @@ from stcli.domain.ids import BookingId, JobId, ProviderId
 from stcli.domain.qualification import ReachedStatus, status_named_by
 from stcli.domain.records import Booking, FeedPage, Job, JobEvent
 from stcli.store.engine import Database, optional_instant, utc_instant, utc_text
-
-Value = TypeVar("Value", bound=str | int)
-
-VARIABLES = 500
-"""How many values one statement lists; well below every engine's limit."""
+from stcli.store.statements import marks, parts
 
 
 class Feed(StrEnum):
     BOOKINGS = "bookings"
     JOBS = "jobs"
     JOB_HISTORY = "job_history"
+    CUSTOMERS = "customers"
+    CONTACTS = "contacts"
+    CUSTOMER_JOBS = "customer_jobs"
+    """The jobs feed once more, read for which customers had a job: it may have to reach back to
+    another day than that of the bookings' jobs."""
+    SUPPRESSIONS = "suppressions"
+    """A list, not a feed; its token is the newest change that was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Feeds:
     ) -> bool:
         """Keep a page; False where another process moved the cursor meanwhile."""
         with self._database.write() as sql:
-            if not _advance(sql, tenant, Feed.BOOKINGS, asked_with, page.token, now):
+            if not advance(sql, tenant, Feed.BOOKINGS, asked_with, page.token, now):
                 return False
             upsert_bookings(sql, tenant, page.records)
         return True
@@ -79,7 +82,7 @@ class Feeds:
     def save_jobs(self, tenant: str, asked_with: str, page: FeedPage[Job], now: datetime) -> bool:
         """Keep the jobs of a page that came from a booking or are known already."""
         with self._database.write() as sql:
-            if not _advance(sql, tenant, Feed.JOBS, asked_with, page.token, now):
+            if not advance(sql, tenant, Feed.JOBS, asked_with, page.token, now):
                 return False
             known = _known_jobs(sql, tenant, [job.id for job in page.records])
             upsert_jobs(
@@ -94,7 +97,7 @@ class Feeds:
     ) -> bool:
         """Keep the events of known jobs."""
         with self._database.write() as sql:
-            if not _advance(sql, tenant, Feed.JOB_HISTORY, asked_with, page.token, now):
+            if not advance(sql, tenant, Feed.JOB_HISTORY, asked_with, page.token, now):
                 return False
             known = _known_jobs(sql, tenant, sorted({event.job_id for event in page.records}))
             _save_events(sql, tenant, [event for event in page.records if event.job_id in known])
@@ -123,10 +126,10 @@ class Feeds:
         """Known bookings by external id."""
         found: dict[str, list[Booking]] = {}
         with self._database.read() as sql:
-            for part in _parts(external_ids):
+            for part in parts(external_ids):
                 rows = sql.exec_driver_sql(
                     "SELECT booking_id, external_id, provider_id, status, created_on, modified_on, "
-                    f"job_id FROM crm_bookings WHERE tenant = ? AND external_id IN ({_marks(part)}) "
+                    f"job_id FROM crm_bookings WHERE tenant = ? AND external_id IN ({marks(part)}) "
                     "ORDER BY booking_id",
                     (tenant, *part),
                 )
@@ -138,10 +141,10 @@ class Feeds:
         with self._database.read() as sql:
             return {
                 BookingId(row[0]): _booking(row)
-                for part in _parts(ids)
+                for part in parts(ids)
                 for row in sql.exec_driver_sql(
                     "SELECT booking_id, external_id, provider_id, status, created_on, modified_on, "
-                    f"job_id FROM crm_bookings WHERE tenant = ? AND booking_id IN ({_marks(part)})",
+                    f"job_id FROM crm_bookings WHERE tenant = ? AND booking_id IN ({marks(part)})",
                     (tenant, *part),
                 )
             }
@@ -162,11 +165,11 @@ class Feeds:
         with self._database.read() as sql:
             return [
                 (_job(row), bool(row[13]))
-                for part in _parts(ids)
+                for part in parts(ids)
                 for row in sql.exec_driver_sql(
                     "SELECT job_id, booking_id, status, job_type_id, business_unit_id, tags, total, "
                     "recall_for_id, warranty_id, no_charge, completed_on, created_on, modified_on, "
-                    f"history_read FROM crm_jobs WHERE tenant = ? AND {column} IN ({_marks(part)}) "
+                    f"history_read FROM crm_jobs WHERE tenant = ? AND {column} IN ({marks(part)}) "
                     "ORDER BY job_id",
                     (tenant, *part),
                 )
@@ -176,10 +179,10 @@ class Feeds:
         """Every status that these jobs are known to have had, earliest first."""
         found: dict[JobId, list[ReachedStatus]] = {}
         with self._database.read() as sql:
-            for part in _parts(ids):
+            for part in parts(ids):
                 for row in sql.exec_driver_sql(
                     "SELECT job_id, status, reached_at, seen_in FROM crm_job_statuses "
-                    f"WHERE tenant = ? AND job_id IN ({_marks(part)}) ORDER BY reached_at",
+                    f"WHERE tenant = ? AND job_id IN ({marks(part)}) ORDER BY reached_at",
                     (tenant, *part),
                 ):
                     found.setdefault(JobId(row[0]), []).append(
@@ -200,9 +203,10 @@ class Feeds:
             ]
 
 
-def _advance(
+def advance(
     sql: Connection, tenant: str, feed: Feed, asked_with: str, token: str, now: datetime
 ) -> bool:
+    """Move a cursor on; False where another process moved it meanwhile."""
     moved = sql.exec_driver_sql(
         "UPDATE feeds SET token = ?, read_at = ? WHERE tenant = ? AND feed = ? AND token = ?",
         (token, utc_text(now), tenant, feed.value, asked_with),
@@ -218,12 +222,12 @@ def upsert_bookings(sql: Connection, tenant: str, bookings: Iterable[Booking]) -
         if known is None or booking.modified_on >= known.modified_on:
             newest[booking.id] = booking
     changed: list[BookingId] = []
-    for part in _parts(list(newest)):
+    for part in parts(list(newest)):
         stored = {
             row[0]: row
             for row in sql.exec_driver_sql(
                 "SELECT booking_id, status, job_id, modified_on FROM crm_bookings "
-                f"WHERE tenant = ? AND booking_id IN ({_marks(part)})",
+                f"WHERE tenant = ? AND booking_id IN ({marks(part)})",
                 (tenant, *part),
             )
         }
@@ -338,21 +342,21 @@ def _save_statuses(
 
 def _make_due_with_bookings(sql: Connection, tenant: str, jobs: Sequence[JobId]) -> None:
     _make_due(sql, tenant, "job_id", jobs)
-    for part in _parts(jobs):
+    for part in parts(jobs):
         bookings = sql.exec_driver_sql(
             "SELECT booking_id FROM crm_jobs WHERE booking_id IS NOT NULL AND tenant = ? "
-            f"AND job_id IN ({_marks(part)}) UNION SELECT booking_id FROM crm_bookings "
-            f"WHERE tenant = ? AND job_id IN ({_marks(part)})",
+            f"AND job_id IN ({marks(part)}) UNION SELECT booking_id FROM crm_bookings "
+            f"WHERE tenant = ? AND job_id IN ({marks(part)})",
             (tenant, *part, tenant, *part),
         ).scalars()
         _make_due(sql, tenant, "booking_id", [BookingId(number) for number in bookings])
 
 
 def _make_due(sql: Connection, tenant: str, column: str, ids: Sequence[int]) -> None:
-    for part in _parts(ids):
+    for part in parts(ids):
         sql.exec_driver_sql(
             "UPDATE qualifications SET due = due + 1 WHERE (campaign, user_id) IN (SELECT campaign, "
-            f"user_id FROM ledger WHERE tab = 'leads' AND tenant = ? AND {column} IN ({_marks(part)}))",
+            f"user_id FROM ledger WHERE tab = 'leads' AND tenant = ? AND {column} IN ({marks(part)}))",
             (tenant, *part),
         )
 
@@ -360,21 +364,12 @@ def _make_due(sql: Connection, tenant: str, column: str, ids: Sequence[int]) -> 
 def _known_jobs(sql: Connection, tenant: str, ids: Sequence[JobId]) -> set[JobId]:
     return {
         JobId(number)
-        for part in _parts(ids)
+        for part in parts(ids)
         for number in sql.exec_driver_sql(
-            f"SELECT job_id FROM crm_jobs WHERE tenant = ? AND job_id IN ({_marks(part)})",
+            f"SELECT job_id FROM crm_jobs WHERE tenant = ? AND job_id IN ({marks(part)})",
             (tenant, *part),
         ).scalars()
     }
-
-
-def _parts(values: Sequence[Value]) -> Iterator[tuple[Value, ...]]:
-    for start in range(0, len(values), VARIABLES):
-        yield tuple(values[start : start + VARIABLES])
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
 
 
 def _booking(row: Row[Any]) -> Booking:

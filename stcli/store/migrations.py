@@ -132,6 +132,96 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 pass TEXT NOT NULL, acquired_at TEXT NOT NULL, expires_at TEXT NOT NULL)""",
         ),
     ),
+    (
+        "0007_customers",
+        (
+            """CREATE TABLE crm_customers (
+                tenant TEXT NOT NULL, customer_id BIGINT NOT NULL, name TEXT NOT NULL,
+                type TEXT NOT NULL, active INTEGER NOT NULL, merged_to_id BIGINT NOT NULL,
+                do_not_mail INTEGER NOT NULL, do_not_service INTEGER NOT NULL, tags TEXT NOT NULL,
+                address TEXT NOT NULL, custom_fields TEXT NOT NULL, created_on TEXT NOT NULL,
+                modified_on TEXT NOT NULL, change BIGINT NOT NULL,
+                PRIMARY KEY (tenant, customer_id))""",
+            "CREATE INDEX crm_customers_by_change ON crm_customers (tenant, change)",
+            (
+                "CREATE INDEX crm_customers_by_survivor ON crm_customers (tenant, merged_to_id) "
+                "WHERE merged_to_id != 0"
+            ),
+            """CREATE TABLE crm_contacts (
+                tenant TEXT NOT NULL, contact_id BIGINT NOT NULL, customer_id BIGINT NOT NULL,
+                type TEXT NOT NULL, value TEXT NOT NULL, value_key TEXT NOT NULL,
+                active INTEGER NOT NULL, marketing INTEGER NOT NULL, modified_on TEXT NOT NULL,
+                change BIGINT NOT NULL, PRIMARY KEY (tenant, contact_id))""",
+            "CREATE INDEX crm_contacts_by_customer ON crm_contacts (tenant, customer_id)",
+            (
+                "CREATE INDEX crm_contacts_by_value ON crm_contacts (tenant, value_key) "
+                "WHERE value_key != ''"
+            ),
+            """CREATE TABLE crm_customer_jobs (
+                tenant TEXT NOT NULL, customer_id BIGINT NOT NULL, last_at TEXT NOT NULL,
+                PRIMARY KEY (tenant, customer_id))""",
+            """CREATE TABLE crm_suppressions (
+                tenant TEXT NOT NULL, email_key TEXT NOT NULL, active INTEGER NOT NULL,
+                modified_on TEXT NOT NULL, PRIMARY KEY (tenant, email_key))""",
+            "CREATE TABLE crm_changes (tenant TEXT PRIMARY KEY, last BIGINT NOT NULL)",
+            """CREATE TABLE crm_canaries (
+                tenant TEXT PRIMARY KEY, state TEXT NOT NULL, customer_id BIGINT NOT NULL,
+                field_id BIGINT NOT NULL, before TEXT NOT NULL, changed_at TEXT NOT NULL)""",
+        ),
+    ),
+    (
+        "0008_enrolments",
+        (
+            """CREATE TABLE enrolments (
+                campaign TEXT NOT NULL, customer_id BIGINT NOT NULL, tenant TEXT NOT NULL,
+                state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+                email_key TEXT NOT NULL DEFAULT '', user_id BIGINT,
+                sent TEXT NOT NULL DEFAULT '{}', update_due INTEGER NOT NULL DEFAULT 0,
+                returned TEXT NOT NULL DEFAULT '{}', return_due INTEGER NOT NULL DEFAULT 0,
+                recheck INTEGER NOT NULL DEFAULT 0, updated_at TEXT NOT NULL,
+                PRIMARY KEY (campaign, customer_id))""",
+            (
+                "CREATE UNIQUE INDEX enrolments_by_email ON enrolments (campaign, email_key) "
+                "WHERE email_key != ''"
+            ),
+            (
+                "CREATE UNIQUE INDEX enrolments_by_user ON enrolments (campaign, user_id) "
+                "WHERE user_id IS NOT NULL"
+            ),
+            "CREATE INDEX enrolments_by_person ON enrolments (user_id) WHERE user_id IS NOT NULL",
+            "CREATE INDEX enrolments_by_customer ON enrolments (tenant, customer_id)",
+            "CREATE INDEX enrolments_by_state ON enrolments (campaign, state, reason)",
+            (
+                "CREATE INDEX enrolments_to_recheck ON enrolments (campaign, customer_id) "
+                "WHERE recheck != 0"
+            ),
+            (
+                "CREATE INDEX enrolments_to_update ON enrolments (campaign, customer_id) "
+                "WHERE update_due != 0"
+            ),
+            (
+                "CREATE INDEX enrolments_to_return ON enrolments (campaign, customer_id) "
+                "WHERE return_due != 0"
+            ),
+            """CREATE TABLE enrolment_progress (
+                campaign TEXT PRIMARY KEY, tenant TEXT NOT NULL, position BIGINT NOT NULL,
+                rule TEXT NOT NULL DEFAULT '', return_rule TEXT NOT NULL DEFAULT '',
+                imported_at TEXT)""",
+            "CREATE INDEX enrolment_progress_by_tenant ON enrolment_progress (tenant)",
+        ),
+    ),
+    (
+        "0009_people_by_email",
+        (
+            "ALTER TABLE people ADD COLUMN email_key TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE people ADD COLUMN referrals BIGINT",
+            "ALTER TABLE people ADD COLUMN qualified_referrals BIGINT",
+            "ALTER TABLE people ADD COLUMN listed INTEGER NOT NULL DEFAULT 1",
+            "UPDATE people SET email_key = lower(trim(email))",
+            "CREATE INDEX people_by_email ON people (campaign_id, email_key)",
+            "ALTER TABLE people_reads ADD COLUMN counts_at TEXT",
+        ),
+    ),
 )
 
 

@@ -11,27 +11,32 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from stcli.domain.ids import RfCampaignId, UserId
+from stcli.domain.matching import email_key
 from stcli.domain.records import Person, PersonType
-from stcli.store.engine import Database, utc_instant, utc_text
+from stcli.store.engine import Database, optional_instant, utc_instant, utc_text
+from stcli.store.statements import marks, parts
 
 _COLUMNS = (
     "user_id, campaign_id, type, code, first_name, email, url, source, referrer_id, signed_up_at, "
-    "qualified_at, unsubscribed_at, promotion_code, meta"
+    "qualified_at, unsubscribed_at, promotion_code, meta, referrals, qualified_referrals"
 )
 CHUNK = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class CompleteRead:
-    """How the list looked when it was last read whole, so that only its end need be read again."""
+    """How the list looked when it was last read whole, so that only its end need be read again.
+
+    ``counts_at``: when a complete read last asked for everybody's number of referrals."""
 
     completed_at: datetime
     newest_first: bool
     last_page: int
     highest_id: int
+    counts_at: datetime | None = None
 
 
 class People:
@@ -41,53 +46,54 @@ class People:
     def complete_read(self, account: str) -> CompleteRead | None:
         with self._database.read() as sql:
             row = sql.exec_driver_sql(
-                "SELECT completed_at, newest_first, last_page, highest_id FROM people_reads "
-                "WHERE account = ?",
+                "SELECT completed_at, newest_first, last_page, highest_id, counts_at "
+                "FROM people_reads WHERE account = ?",
                 (account,),
             ).one_or_none()
-        return (
-            None if row is None else CompleteRead(utc_instant(row[0]), bool(row[1]), row[2], row[3])
+        if row is None:
+            return None
+        return CompleteRead(
+            utc_instant(row[0]), bool(row[1]), row[2], row[3], optional_instant(row[4])
         )
 
     def remember_read(self, account: str, read: CompleteRead) -> None:
         with self._database.write() as sql:
             sql.exec_driver_sql(
-                "INSERT INTO people_reads VALUES (?, ?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET "
-                "completed_at = excluded.completed_at, newest_first = excluded.newest_first, "
-                "last_page = excluded.last_page, highest_id = excluded.highest_id",
+                "INSERT INTO people_reads (account, completed_at, newest_first, last_page, "
+                "highest_id, counts_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account) DO UPDATE "
+                "SET completed_at = excluded.completed_at, newest_first = excluded.newest_first, "
+                "last_page = excluded.last_page, highest_id = excluded.highest_id, "
+                "counts_at = excluded.counts_at",
                 (
                     account,
                     utc_text(read.completed_at),
                     int(read.newest_first),
                     read.last_page,
                     read.highest_id,
+                    None if read.counts_at is None else utc_text(read.counts_at),
                 ),
             )
 
-    def save(self, people: Iterable[Person]) -> None:
-        rows = [_row(person) for person in people]
-        if not rows:
+    def save(self, people: Sequence[Person], *, listed: bool = True) -> None:
+        """Add or refresh these. Whose enrolment rests on something that changed is looked at again;
+        counts that the read did not ask for stay as they were. Not ``listed``: they came as the
+        answer to a write, so nothing is known yet of who stands beside them in the list."""
+        if not people:
             return
         with self._database.write() as sql:
-            sql.exec_driver_sql(
-                f"INSERT INTO people ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (user_id) DO UPDATE SET campaign_id = excluded.campaign_id, "
-                "type = excluded.type, code = excluded.code, first_name = excluded.first_name, "
-                "email = excluded.email, url = excluded.url, source = excluded.source, "
-                "referrer_id = excluded.referrer_id, signed_up_at = excluded.signed_up_at, "
-                "qualified_at = excluded.qualified_at, unsubscribed_at = excluded.unsubscribed_at, "
-                "promotion_code = excluded.promotion_code, meta = excluded.meta",
-                rows,
-            )
+            known = people_by_id(sql, [person.id for person in people])
+            sql.exec_driver_sql(_SAVE, [(*_row(person), int(listed)) for person in people])
+            changed = [(person, known[person.id]) for person in people if person.id in known]
+            _flag(sql, "recheck", [new.id for new, old in changed if _left_or_came(new, old)])
+            _flag(sql, "return_due", [new.id for new, old in changed if _says_more(new, old)])
 
     def known(self, ids: Sequence[UserId]) -> set[UserId]:
-        """Which of these (at most a page of them) are known already."""
+        """Which of these (at most a page of them) the list has shown already."""
         if not ids:
             return set()
-        marks = ",".join("?" * len(ids))
         with self._database.read() as sql:
             found = sql.exec_driver_sql(
-                f"SELECT user_id FROM people WHERE user_id IN ({marks})",
+                f"SELECT user_id FROM people WHERE listed = 1 AND user_id IN ({marks(ids)})",
                 tuple(ids),
             ).scalars()
             return {UserId(user_id) for user_id in found}
@@ -150,6 +156,67 @@ class People:
             last = rows[-1][0]
 
 
+_SAVE = (
+    f"INSERT INTO people ({_COLUMNS}, email_key, listed) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (user_id) DO UPDATE SET campaign_id = excluded.campaign_id, "
+    "type = excluded.type, code = excluded.code, first_name = excluded.first_name, "
+    "email = excluded.email, url = excluded.url, source = excluded.source, "
+    "referrer_id = excluded.referrer_id, signed_up_at = excluded.signed_up_at, "
+    "qualified_at = excluded.qualified_at, unsubscribed_at = excluded.unsubscribed_at, "
+    "promotion_code = excluded.promotion_code, meta = excluded.meta, "
+    "referrals = coalesce(excluded.referrals, people.referrals), "
+    "qualified_referrals = coalesce(excluded.qualified_referrals, people.qualified_referrals), "
+    "email_key = excluded.email_key, "
+    "listed = CASE WHEN excluded.listed = 1 THEN 1 ELSE people.listed END"
+)
+
+
+def _left_or_came(new: Person, old: Person) -> bool:
+    return new.unsubscribed_at != old.unsubscribed_at
+
+
+def _says_more(new: Person, old: Person) -> bool:
+    """Whether what goes back to the customer may be another value now."""
+    return (new.url, new.code) != (old.url, old.code) or (
+        new.referrals is not None
+        and (new.referrals, new.qualified_referrals) != (old.referrals, old.qualified_referrals)
+    )
+
+
+def _flag(sql: Connection, column: str, users: Sequence[UserId]) -> None:
+    for part in parts(users):
+        sql.exec_driver_sql(
+            f"UPDATE enrolments SET {column} = {column} + 1 WHERE user_id IN ({marks(part)})", part
+        )
+
+
+def people_by_id(sql: Connection, ids: Sequence[UserId]) -> dict[UserId, Person]:
+    """Those of these people who are known."""
+    return {
+        UserId(row[0]): _person(row)
+        for part in parts(ids)
+        for row in sql.exec_driver_sql(
+            f"SELECT {_COLUMNS} FROM people WHERE user_id IN ({marks(part)})", part
+        )
+    }
+
+
+def people_by_email(
+    sql: Connection, campaign: RfCampaignId, keys: Iterable[str]
+) -> dict[str, Person]:
+    """Who of a campaign has these email keys; Referral Factory knows each once in a campaign."""
+    return {
+        row[-1]: _person(row)
+        for part in parts(sorted({key for key in keys if key}))
+        for row in sql.exec_driver_sql(
+            f"SELECT {_COLUMNS}, email_key FROM people WHERE campaign_id = ? "
+            f"AND email_key IN ({marks(part)}) ORDER BY user_id",
+            (campaign, *part),
+        )
+    }
+
+
 def _row(person: Person) -> tuple[object, ...]:
     return (
         person.id,
@@ -166,6 +233,9 @@ def _row(person: Person) -> tuple[object, ...]:
         _day_text(person.unsubscribed_at),
         person.promotion_code,
         json.dumps(dict(person.meta)) if person.meta else "{}",
+        person.referrals,
+        person.qualified_referrals,
+        email_key(person.email),
     )
 
 
@@ -194,4 +264,6 @@ def _person(row: Row[Any]) -> Person:
         unsubscribed_at=_day(r[11]),
         promotion_code=r[12],
         meta=json.loads(r[13]),
+        referrals=r[14],
+        qualified_referrals=r[15],
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from stcli.store.canaries import Canaries
 from stcli.store.connections import Connections
+from stcli.store.customers import Customers
 from stcli.store.engine import Database
+from stcli.store.enrolments import Enrolments
 from stcli.store.failures import Failures
 from stcli.store.feeds import Feeds
 from stcli.store.ledger import Ledger
@@ -21,6 +24,9 @@ class State:
         self.people = People(database)
         self.ledger = Ledger(database)
         self.feeds = Feeds(database)
+        self.customers = Customers(database)
+        self.canaries = Canaries(database)
+        self.enrolments = Enrolments(database)
         self.qualifications = Qualifications(database)
         self.runs = Runs(database)
         self.failures = Failures(database)

@@ -7,20 +7,25 @@ unknown, ``UnexpectedAnswer``. No raw document of a server crosses this line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from stcli.domain.ids import BookingId, JobId, ProviderId, UserId
+from stcli.domain.ids import BookingId, CustomerId, JobId, ProviderId, RfCampaignId, UserId
 from stcli.domain.records import (
     Booking,
     BookingDraft,
     Campaign,
+    Customer,
+    CustomerContact,
+    CustomerJob,
+    CustomFieldType,
     FeedPage,
     Job,
     JobEvent,
     NamedOption,
     Person,
+    Suppression,
     UserPage,
 )
 
@@ -82,6 +87,32 @@ class CrmGateway(Protocol):
 
     async def job_history(self, job_id: JobId) -> Sequence[JobEvent]: ...
 
+    async def customers_feed(self, position: str) -> FeedPage[Customer]: ...
+
+    async def contacts_feed(self, position: str) -> FeedPage[CustomerContact]:
+        """Contacts of customers; a contact that changes leaves its customer's entry alone."""
+        ...
+
+    async def customer_jobs_feed(self, position: str) -> FeedPage[CustomerJob]:
+        """The jobs feed, read for whose the jobs are; canceled ones are left out."""
+        ...
+
+    async def suppressions(self, since: datetime | None) -> Sequence[Suppression]:
+        """The tenant's suppression list, or what changed in it since an instant; those that are
+        no longer active too. ``CredentialsRefused`` (403) where the grant lacks the scope."""
+        ...
+
+    async def custom_fields(self) -> Sequence[CustomFieldType]: ...
+
+    async def customer(self, customer_id: CustomerId) -> Customer: ...
+
+    async def update_custom_fields(
+        self, customer_id: CustomerId, values: Mapping[int, str]
+    ) -> Customer:
+        """Write these custom fields, by id; the answer is the customer as it is then. Repeated by
+        itself: it sets values."""
+        ...
+
     async def campaigns(self) -> Sequence[NamedOption]: ...
 
     async def business_units(self) -> Sequence[NamedOption]: ...
@@ -103,10 +134,24 @@ class ReferralGateway(Protocol):
         """By code or id; unknown: ``RecordNotFound``."""
         ...
 
-    async def users_page(self, page: int) -> UserPage:
+    async def users_page(self, page: int, *, with_counts: bool = False) -> UserPage:
         """One page (250) of the users of all campaigns, in the server's order."""
         ...
 
     async def user(self, identifier: str) -> Person: ...
+
+    async def create_referrer(
+        self, campaign: RfCampaignId, values: Mapping[str, str], *, welcome_mail: bool
+    ) -> Person:
+        """One POST, never repeated after an answer that may hide an effect: ``NoAnswer``. An email
+        address that the campaign has already is ``RecordRejected``. ``values`` by target:
+        ``first_name``, ``email``, ``meta.LABEL``."""
+        ...
+
+    async def update_user(
+        self, user: UserId, changes: Mapping[str, str], meta: Mapping[str, str]
+    ) -> Person:
+        """Set the changed values, by target; ``meta``: what the form fields hold now, by label."""
+        ...
 
     async def qualify(self, user: UserId, *, qualified: bool) -> Person: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stcli.domain.campaign import Action, CampaignConfig, Tab
+from stcli.domain.campaign import Action, CampaignConfig, Tab, in_use
 from stcli.domain.mapping.validate import TabVerdict
 
 
@@ -21,12 +21,22 @@ class TabStatus:
 
 def tab_status(config: CampaignConfig, verdicts: Mapping[Tab, TabVerdict]) -> dict[Tab, TabStatus]:
     """A tab that is not in use is ready: nothing keeps the others from running."""
-    found: dict[Tab, TabStatus] = {}
-    for tab in (Tab.LEADS, Tab.REFERRERS):
-        action, verdict = config.booking_tab(tab).action, verdicts[tab]
-        faults = sum(not fault.is_warning for fault in verdict.faults)
-        if action is Action.NOTHING:
-            found[tab] = TabStatus(action.value, ready=True, missing=())
-        else:
-            found[tab] = TabStatus(action.value, verdict.ready, verdict.missing, faults)
-    return found
+    used = in_use(config)
+    return {
+        tab: _status(_switch(config, tab), verdicts[tab])
+        if tab in used
+        else TabStatus(Action.NOTHING.value, ready=True, missing=())
+        for tab in Tab
+    }
+
+
+def _status(switch: str, verdict: TabVerdict) -> TabStatus:
+    faults = sum(not fault.is_warning for fault in verdict.faults)
+    return TabStatus(switch, verdict.ready, verdict.missing, faults)
+
+
+def _switch(config: CampaignConfig, tab: Tab) -> str:
+    """What a tab in use does, in the file's words."""
+    if tab in (Tab.LEADS, Tab.REFERRERS):
+        return config.booking_tab(tab).action.value
+    return "write_back" if config.sync is None or tab is Tab.RETURN else config.sync.type.value

@@ -91,7 +91,7 @@ def test_an_address_needs_what_servicetitan_needs() -> None:
 )
 def test_options_are_those_of_servicetitan(target: str, kind: str) -> None:
     """In its words and its order."""
-    known = catalog.booking_target(target)
+    known = catalog.BOOKINGS.target(target)
     assert known is not None
     assert list(known.options) == schema("servicetitan/crm-v2.json", f"Crm.V2.{kind}")["enum"]
 
@@ -116,7 +116,7 @@ def test_a_qualification_takes_every_job_status() -> None:
 
 def test_a_filter_takes_every_customer_type() -> None:
     """What a sync may be narrowed to is what a booking may say."""
-    options = catalog.booking_target("customer_type")
+    options = catalog.BOOKINGS.target("customer_type")
     assert options is not None
     assert literals(SyncFilter.model_fields["customer_type"].annotation) == set(options.options)
 
@@ -137,14 +137,14 @@ def test_a_source_is_a_property_of_referral_factory(source: catalog.Source) -> N
 
 def test_unique_sources_are_booking_sources() -> None:
     """What external_id needs can be named in a mapping."""
-    assert all(catalog.is_booking_source(name) for name in catalog.UNIQUE_SOURCES)
+    assert all(catalog.BOOKINGS.has_source(name) for name in catalog.UNIQUE_SOURCES)
 
 
 def test_names_differ() -> None:
     """No target and no source is listed twice, and an example fits its options."""
-    for names in (catalog.booking_target_names(), catalog.booking_source_names()):
+    for names in (catalog.BOOKINGS.target_names, catalog.BOOKINGS.source_names):
         assert len(set(names)) == len(names)
-    assert len(catalog.booking_target_names()) == len(BOOKING_TARGETS)
+    assert len(catalog.BOOKINGS.target_names) == len(BOOKING_TARGETS)
     for target in BOOKING_TARGETS:
         assert not target.options or target.example in target.options
 
@@ -165,18 +165,18 @@ def test_names_differ() -> None:
 )
 def test_what_a_source_is(name: str, known: bool) -> None:
     """Labels want something behind the dot; everything else is exactly as it is called."""
-    assert catalog.is_booking_source(name) is known
+    assert catalog.BOOKINGS.has_source(name) is known
 
 
 def test_the_catalogue_is_that_of_the_product() -> None:
     """Targets and sources in the words of the product page."""
-    assert set(catalog.booking_target_names()) == set(
+    assert set(catalog.BOOKINGS.target_names) == set(
         "source name email summary is_first_time_client external_id phone mobile_phone "
         "address.street address.unit address.city address.state address.zip address.country "
         "customer_type start campaign business_unit job_type priority "
         "send_confirmation_email".split()
     )
-    assert set(catalog.booking_source_names()) == set(
+    assert set(catalog.BOOKINGS.source_names) == set(
         "id code first_name email url source signed_up_at meta.LABEL campaign.name campaign.code "
         "campaign.url campaign.id referrer.first_name referrer.email referrer.code referrer.url "
         "referrer.meta.LABEL promotion.code".split()

@@ -22,7 +22,7 @@ import yaml
 
 from stcli.clients.referralfactory.client import ReferralFactoryClient
 from stcli.clients.servicetitan.client import ServiceTitanClient
-from stcli.domain.ids import BookingId, JobId, ProviderId, UserId
+from stcli.domain.ids import BookingId, CustomerId, JobId, ProviderId, RfCampaignId, UserId
 from stcli.domain.records import Address, BookingContact, BookingDraft, ContactType
 from tests.integration.clients.clients_on import ask_referral_factory, ask_servicetitan
 from tests.integration.clients.scripted_server import Reply, Request, document, with_tokens
@@ -66,6 +66,18 @@ SERVICETITAN: dict[str, Callable[[ServiceTitanClient], Awaitable[object]]] = {
     "jobs": lambda client: client.jobs([JobId(number) for number in range(1, 60)]),
     "jobs_of_booking": lambda client: client.jobs_of_booking(BookingId(7)),
     "job_history": lambda client: client.job_history(JobId(5)),
+    "customers_feed": lambda client: client.customers_feed(""),
+    "customers_feed_from": lambda client: client.customers_feed("2026-01-02"),
+    "contacts_feed": lambda client: client.contacts_feed(""),
+    "contacts_feed_from": lambda client: client.contacts_feed("token"),
+    "customer_jobs_feed": lambda client: client.customer_jobs_feed("token"),
+    "suppressions": lambda client: client.suppressions(None),
+    "suppressions_since": lambda client: client.suppressions(datetime(2026, 11, 23, tzinfo=UTC)),
+    "custom_fields": lambda client: client.custom_fields(),
+    "customer": lambda client: client.customer(CustomerId(9)),
+    "update_custom_fields": lambda client: client.update_custom_fields(
+        CustomerId(9), {11: "https://example.com/aB3x9", 12: "3"}
+    ),
     "campaigns": lambda client: client.campaigns(),
     "business_units": lambda client: client.business_units(),
     "job_types": lambda client: client.job_types(),
@@ -75,7 +87,21 @@ REFERRAL_FACTORY: dict[str, Callable[[ReferralFactoryClient], Awaitable[object]]
     "campaigns": lambda client: client.campaigns(),
     "campaign": lambda client: client.campaign("abc"),
     "users_page": lambda client: client.users_page(3),
+    "users_page_with_counts": lambda client: client.users_page(1, with_counts=True),
     "user": lambda client: client.user("12"),
+    "create_referrer": lambda client: client.create_referrer(
+        RfCampaignId(7),
+        {"first_name": "Ada", "email": "ada@example.com", "meta.Last name": "Lovelace"},
+        welcome_mail=False,
+    ),
+    "update_user": lambda client: client.update_user(
+        UserId(12),
+        {"first_name": "Ada", "email": "ada@example.org", "meta.Phone": "", "meta.City": "Bath"},
+        {"Phone": "555-0100", "Last name": "Lovelace"},
+    ),
+    "update_user_one_value": lambda client: client.update_user(
+        UserId(12), {"first_name": "Ada"}, {"Phone": "555-0100"}
+    ),
     "qualify": lambda client: client.qualify(UserId(12), qualified=False),
 }
 NOT_A_REQUEST = {"requests", "fresh_token", "forget_token"}
@@ -154,15 +180,22 @@ def check(documents: list[tuple[str, dict[str, Any]]], request: Request) -> None
 
 
 def anything(request: Request) -> Reply:
-    """An answer that every read of ServiceTitan understands."""
+    """An answer that every call of ServiceTitan understands."""
     return document(
-        {"id": 7, "createdOn": "2026-01-02T03:04:05Z", "data": [], "hasMore": False, "history": []}
+        {
+            "id": 7,
+            "active": True,
+            "createdOn": "2026-01-02T03:04:05Z",
+            "data": [],
+            "hasMore": False,
+            "history": [],
+        }
     )
 
 
 def anything_of_referral_factory(request: Request) -> Reply:
     user = {"id": 1, "campaign_id": 1, "type": "person_invited", "code": "c"}
-    is_list = request.path.endswith(("/users", "/campaigns"))
+    is_list = request.method == "GET" and request.path.endswith(("/users", "/campaigns"))
     return document({"data": [] if is_list else user, "links": {"next": None}})
 
 

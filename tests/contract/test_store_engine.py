@@ -72,7 +72,10 @@ def write(database: Database, *statements: str, then: Exception | None = None) -
             raise then
 
 
-INSERT = "INSERT INTO people_reads VALUES ('a', 'now', 1, 1, 1)"
+INSERT = (
+    "INSERT INTO people_reads (account, completed_at, newest_first, last_page, highest_id) "
+    "VALUES ('a', 'now', 1, 1, 1)"
+)
 
 
 def test_file_and_folder_are_private(database: Database, file: Path) -> None:

@@ -30,7 +30,7 @@ from stcli.clients.ratelimit import Limiter
 from stcli.clients.referralfactory import wire
 from stcli.clients.retry import Again, RetryPolicy, retry_after_seconds
 from stcli.clients.transport import Answer, NotSent, Transport, checked_url, header_value
-from stcli.domain.ids import UserId
+from stcli.domain.ids import RfCampaignId, UserId
 from stcli.domain.records import Campaign, Person, UserPage
 from stcli.domain.secret import Secret
 from stcli.errors import (
@@ -117,8 +117,11 @@ class ReferralFactoryClient:
         document = decoded(answer, wire.CAMPAIGN, SYSTEM, is_write=False)
         return _converted(answer, document.data.record)
 
-    async def users_page(self, page: int) -> UserPage:
-        answer = await self._accepted("GET", "/users", query=_page_query(page))
+    async def users_page(self, page: int, *, with_counts: bool = False) -> UserPage:
+        query = _page_query(page)
+        if with_counts:
+            query["with"] = "user.analytics"
+        answer = await self._accepted("GET", "/users", query=query)
         document = decoded(answer, wire.USERS, SYSTEM, is_write=False)
         return _converted(answer, lambda: wire.user_page(document, page, PAGE_SIZE))
 
@@ -126,6 +129,30 @@ class ReferralFactoryClient:
         answer = await self._accepted("GET", "/users/{identifier}", identifier=identifier)
         document = decoded(answer, wire.USER, SYSTEM, is_write=False)
         return _known(_converted(answer, document.data.record), answer)
+
+    async def create_referrer(
+        self, campaign: RfCampaignId, values: Mapping[str, str], *, welcome_mail: bool
+    ) -> Person:
+        answer = await self._accepted(
+            "POST",
+            "/users",
+            body=wire.new_referrer_request(campaign, values, welcome_mail=welcome_mail),
+            is_repeatable=False,
+        )
+        document = decoded(answer, wire.USER, SYSTEM, is_write=True)
+        return _known(_converted(answer, document.data.record, is_write=True), answer)
+
+    async def update_user(
+        self, user: UserId, changes: Mapping[str, str], meta: Mapping[str, str]
+    ) -> Person:
+        answer = await self._accepted(
+            "PUT",
+            "/users/{identifier}",
+            body=wire.changes_request(changes, meta),
+            identifier=str(user),
+        )
+        document = decoded(answer, wire.USER, SYSTEM, is_write=True)
+        return _known(_converted(answer, document.data.record, is_write=True), answer)
 
     async def qualify(self, user: UserId, *, qualified: bool) -> Person:
         answer = await self._accepted(
@@ -146,15 +173,15 @@ class ReferralFactoryClient:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         identifier: str | None = None,
+        is_repeatable: bool = True,
     ) -> Answer:
         """The answer of a success; every refusal is raised.
 
-        Reads and the qualification (a PUT that sets a value) may be repeated; a write whose last
-        word is missing is ``NoAnswer``.
+        Reads and the PUTs (which set values) may be repeated; a write whose last word is missing is
+        ``NoAnswer``.
         """
         url = self._url + _path(endpoint, identifier)
         is_write = method != "GET"
-        in_doubt: NoAnswer | None = None
 
         async def ready() -> None:
             self._refuse_after_abuse()
@@ -162,7 +189,6 @@ class ReferralFactoryClient:
             self._refuse_after_abuse()
 
         async def attempt(_: None) -> Answer:
-            nonlocal in_doubt
             try:
                 answer = await self._transport.send(
                     method, url, query=query, headers=self._headers, json=body
@@ -170,26 +196,21 @@ class ReferralFactoryClient:
                 if answer.status == 429:
                     await self._hold_back(answer)
                 raise_if_passing(
-                    answer, SYSTEM, self._clock(), is_repeatable=True, is_write=is_write
+                    answer,
+                    SYSTEM,
+                    self._clock(),
+                    is_repeatable=is_repeatable,
+                    is_write=is_write,
                 )
             except NotSent as error:
                 raise Again(error) from error
             except NoAnswer as error:
-                in_doubt = error
+                if not is_repeatable:
+                    raise
                 raise Again(error if is_write else as_read_failure(error)) from error
-            except Again as again:
-                if isinstance(again.failure, NoAnswer):
-                    in_doubt = again.failure
-                raise
             return answer
 
-        try:
-            answer = await self._retry.run(ready, attempt)
-        except Unavailable:
-            # A later definite failure does not undo that an earlier attempt may have had an effect.
-            if is_write and in_doubt is not None:
-                raise in_doubt from None
-            raise
+        answer = await self._retry.run(ready, attempt)
         if answer.status >= 300:
             raise _refusal(answer, endpoint)
         return answer

@@ -64,6 +64,13 @@ class Promotion(msgspec.Struct):
     code: str | None = None
 
 
+class Analytics(msgspec.Struct):
+    """What ``with=user.analytics`` adds."""
+
+    referrals: int | None = None
+    qualified_referrals: int | None = None
+
+
 class UserDocument(msgspec.Struct):
     """A user: a lead (person_invited) or a referrer (person_referring)."""
 
@@ -81,6 +88,7 @@ class UserDocument(msgspec.Struct):
     unsubscribed_at: str | None = None
     promotion: Promotion | list[Any] | None = None
     meta: list[MetaField] | None = None
+    analytics: Analytics | list[Any] | None = None
 
     def record(self) -> Person | None:
         """The person; None for a type that is neither lead nor referrer. ``ValueError``: a number
@@ -89,6 +97,7 @@ class UserDocument(msgspec.Struct):
             return None
         referrer = self.referrer_id
         promotion = self.promotion
+        counts = self.analytics if isinstance(self.analytics, Analytics) else Analytics()
         return Person(
             id=UserId(int(self.id)),
             campaign_id=RfCampaignId(int(self.campaign_id)),
@@ -104,6 +113,8 @@ class UserDocument(msgspec.Struct):
             unsubscribed_at=_day(self.unsubscribed_at),
             promotion_code=(promotion.code or "") if isinstance(promotion, Promotion) else "",
             meta=_meta(self.meta),
+            referrals=counts.referrals,
+            qualified_referrals=counts.qualified_referrals,
         )
 
 
@@ -153,6 +164,29 @@ class _Qualification(msgspec.Struct):
     qualified: bool
 
 
+class _MetaValue(msgspec.Struct):
+    field: str
+    value: str | None
+
+
+class _NewUser(msgspec.Struct):
+    """``NewUser``: without a referrer, so that a referrer is made."""
+
+    campaign_id: int
+    first_name: str
+    email: str
+    notify: bool
+    meta: list[_MetaValue]
+
+
+class _UserChanges(msgspec.Struct, omit_defaults=True):
+    """What ``PUT /users/{identifier}`` takes; what is left out stays as it is."""
+
+    first_name: str | None = None
+    email: str | None = None
+    meta: list[_MetaValue] | None = None
+
+
 _ENCODER = msgspec.json.Encoder()
 _TYPES = frozenset(PersonType)
 
@@ -178,6 +212,44 @@ def user_page(document: Page[UserDocument], number: int, per_page: int) -> UserP
         total=(page - 1) * per_page + len(people) if meta.total is None else meta.total,
         has_next=has_next,
     )
+
+
+def new_referrer_request(
+    campaign: RfCampaignId, values: Mapping[str, str], *, welcome_mail: bool
+) -> bytes:
+    """The body of ``POST /users``. ``values``: ``first_name``, ``email``, ``meta.LABEL``."""
+    return _ENCODER.encode(
+        _NewUser(
+            campaign_id=campaign,
+            first_name=values["first_name"],
+            email=values["email"],
+            notify=welcome_mail,
+            meta=[entry for entry in _meta_values(values) if entry.value is not None],
+        )
+    )
+
+
+def changes_request(changes: Mapping[str, str], meta: Mapping[str, str]) -> bytes:
+    """The body of ``PUT /users/{identifier}``. ``meta``: what the user has in these fields now; it
+    goes along with the changed ones, because nothing says whether a list replaces the old one."""
+    changed = _meta_values(changes)
+    labels = {entry.field for entry in changed}
+    kept = [_MetaValue(label, text) for label, text in meta.items() if label not in labels]
+    return _ENCODER.encode(
+        _UserChanges(
+            first_name=changes.get("first_name"),
+            email=changes.get("email"),
+            meta=[*kept, *changed] if changed else None,
+        )
+    )
+
+
+def _meta_values(values: Mapping[str, str]) -> list[_MetaValue]:
+    return [
+        _MetaValue(name.removeprefix("meta."), text or None)
+        for name, text in values.items()
+        if name.startswith("meta.")
+    ]
 
 
 def qualification_request(user: UserId, *, qualified: bool) -> bytes:

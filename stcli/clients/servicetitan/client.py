@@ -39,8 +39,20 @@ from stcli.clients.servicetitan import wire
 from stcli.clients.servicetitan.auth import SYSTEM, TokenSource
 from stcli.clients.servicetitan.token_cache import TokenCache
 from stcli.clients.transport import Answer, NotSent, Transport, checked_url, header_value
-from stcli.domain.ids import BookingId, JobId, ProviderId
-from stcli.domain.records import Booking, BookingDraft, FeedPage, Job, JobEvent, NamedOption
+from stcli.domain.ids import BookingId, CustomerId, JobId, ProviderId
+from stcli.domain.records import (
+    Booking,
+    BookingDraft,
+    Customer,
+    CustomerContact,
+    CustomerJob,
+    CustomFieldType,
+    FeedPage,
+    Job,
+    JobEvent,
+    NamedOption,
+    Suppression,
+)
 from stcli.domain.secret import Secret
 from stcli.errors import (
     ApiError,
@@ -59,6 +71,8 @@ Item = TypeVar("Item")
 Identified = TypeVar("Identified", Booking, Job)
 
 PAGE_SIZE = 500
+LARGEST_PAGE = 5000
+"""The most that ``pageSize`` takes."""
 IDS_AT_ONCE = 50
 """``ids`` filters take 50 at most (CRM v2 and JPM v2, "Perform lookup by multiple IDs")."""
 LOOKUPS_AT_ONCE = 8
@@ -78,6 +92,11 @@ _HISTORY_FEED = "/jpm/v2/tenant/{tenant}/export/job-history"
 _BUSINESS_UNITS = "/settings/v2/tenant/{tenant}/business-units"
 _TAG_TYPES = "/settings/v2/tenant/{tenant}/tag-types"
 _CAMPAIGNS = "/marketing/v2/tenant/{tenant}/campaigns"
+_SUPPRESSIONS = "/marketing/v2/tenant/{tenant}/suppressions"
+_CUSTOMER = "/crm/v2/tenant/{tenant}/customers/{id}"
+_CUSTOM_FIELDS = "/crm/v2/tenant/{tenant}/customers/custom-fields"
+_CUSTOMERS_FEED = "/crm/v2/tenant/{tenant}/export/customers"
+_CONTACTS_FEED = "/crm/v2/tenant/{tenant}/export/customers/contacts"
 
 
 class ServiceTitanClient:
@@ -254,6 +273,60 @@ class ServiceTitanClient:
         document = await self._get(_JOB_HISTORY, wire.HISTORY, path={"id": job_id})
         return document.records(job_id)
 
+    # Customers (ServiceTitan CRM v2) and who of them asked for no marketing (Marketing v2)
+
+    async def customers_feed(self, position: str) -> FeedPage[Customer]:
+        return await self._feed(
+            _CUSTOMERS_FEED, wire.CUSTOMERS_FEED, _one(wire.CustomerDocument.record), position
+        )
+
+    async def contacts_feed(self, position: str) -> FeedPage[CustomerContact]:
+        return await self._feed(
+            _CONTACTS_FEED, wire.CONTACTS_FEED, _one(wire.ContactDocument.record), position
+        )
+
+    async def customer_jobs_feed(self, position: str) -> FeedPage[CustomerJob]:
+        return await self._feed(
+            _JOBS_FEED, wire.CUSTOMER_JOBS_FEED, wire.CustomerJobDocument.records, position
+        )
+
+    async def suppressions(self, since: datetime | None) -> Sequence[Suppression]:
+        filters = {"active": "Any", "sort": "+Id"}
+        if since is not None:
+            filters["modifiedOnOrAfter"] = f"{since:%Y-%m-%dT%H:%M:%SZ}"
+        return await self._all(
+            _SUPPRESSIONS,
+            wire.SUPPRESSIONS,
+            wire.SuppressionDocument.record,
+            "suppressions",
+            filters,
+            page_size=LARGEST_PAGE,
+        )
+
+    async def custom_fields(self) -> Sequence[CustomFieldType]:
+        return await self._all(
+            _CUSTOM_FIELDS,
+            wire.CUSTOM_FIELD_TYPES,
+            wire.CustomFieldTypeDocument.record,
+            "custom fields",
+        )
+
+    async def customer(self, customer_id: CustomerId) -> Customer:
+        document = await self._get(_CUSTOMER, wire.CUSTOMER, path={"id": customer_id})
+        return document.record()
+
+    async def update_custom_fields(
+        self, customer_id: CustomerId, values: Mapping[int, str]
+    ) -> Customer:
+        answer = await self._accepted(
+            "PATCH",
+            _CUSTOMER,
+            body=wire.custom_fields_request(values),
+            path={"id": customer_id},
+            is_repeatable=True,
+        )
+        return decoded(answer, wire.CUSTOMER, SYSTEM, is_write=True).record()
+
     # What a tenant defines; lists give the active ones (Marketing, Settings and JPM v2, "active")
 
     async def campaigns(self) -> Sequence[NamedOption]:
@@ -286,9 +359,10 @@ class ServiceTitanClient:
         filters: Mapping[str, str] | None = None,
         *,
         most_pages: int = 1000,
+        page_size: int = PAGE_SIZE,
     ) -> list[Record]:
         async def fetch(number: int) -> tuple[Sequence[Record], bool]:
-            query = {**(filters or {}), "page": str(number), "pageSize": str(PAGE_SIZE)}
+            query = {**(filters or {}), "page": str(number), "pageSize": str(page_size)}
             page = await self._get(endpoint, decoder, query)
             return [convert(document) for document in page.data or ()], bool(page.has_more)
 
@@ -329,8 +403,13 @@ class ServiceTitanClient:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         path: Mapping[str, int] | None = None,
+        is_repeatable: bool = False,
     ) -> Answer:
-        """The answer of a success; every refusal is raised. One 401 is answered with a new token."""
+        """The answer of a success; every refusal is raised. One 401 is answered with a new token.
+
+        A write that sets values ``is_repeatable``: doing it twice is doing it once. Without its
+        last word it is ``NoAnswer`` all the same.
+        """
         url = self._api_url + endpoint.format(tenant=self._tenant_id, **(path or {}))
         is_read = method == "GET"
         refused: Secret | None = None
@@ -343,42 +422,57 @@ class ServiceTitanClient:
             return token
 
         async def attempt(token: Secret) -> tuple[Secret, Answer]:
-            headers = {
-                "Authorization": f"Bearer {token.reveal()}",
-                "ST-App-Key": self._app_key_header,
-            }
             try:
-                answer = await self._transport.send(
-                    method, url, query=query, headers=headers, json=body
+                return token, await self._sent(
+                    token, method, url, query, body, is_repeatable=is_read or is_repeatable
                 )
             except NotSent as error:
                 raise Again(error) from error
             except NoAnswer as error:
-                if not is_read:
+                if is_read:
+                    raise Again(as_read_failure(error)) from error
+                if not is_repeatable:
                     raise
-                raise Again(as_read_failure(error)) from error
-            await self._check(answer, is_read=is_read)
-            return token, answer
+                raise Again(error) from error
 
         while True:
             token, answer = await self._retry.run(ready, attempt)
-            if answer.status == 401 and refused is None:
-                refused = token
-                continue
-            if answer.status >= 300:
-                raise self._refusal(answer, endpoint)
-            return answer
+            if answer.status != 401 or refused is not None:
+                break
+            refused = token
+        if answer.status >= 300:
+            raise self._refusal(answer, endpoint)
+        return answer
 
-    async def _check(self, answer: Answer, *, is_read: bool) -> None:
+    async def _sent(
+        self,
+        token: Secret,
+        method: str,
+        url: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        *,
+        is_repeatable: bool,
+    ) -> Answer:
+        headers = {
+            "Authorization": f"Bearer {token.reveal()}",
+            "ST-App-Key": self._app_key_header,
+        }
+        answer = await self._transport.send(method, url, query=query, headers=headers, json=body)
         try:
             raise_if_passing(
-                answer, SYSTEM, self._clock(), is_repeatable=is_read, is_write=not is_read
+                answer,
+                SYSTEM,
+                self._clock(),
+                is_repeatable=is_repeatable,
+                is_write=method != "GET",
             )
         except Again as again:
             wait = again.wait_seconds
             if answer.status == 429 and wait and wait <= self._retry.total_seconds:
                 await self._limiter.pause(self._limiter_key, wait)
             raise
+        return answer
 
     def _refusal(self, answer: Answer, endpoint: str) -> ApiError:
         status = answer.status

@@ -6,14 +6,26 @@ ignored; a field that may be absent or null there, or was seen so, has a default
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import msgspec
 
-from stcli.domain.ids import BookingId, JobId, ProviderId
-from stcli.domain.records import Address, Booking, BookingDraft, Job, JobEvent, NamedOption
+from stcli.domain.ids import BookingId, ContactId, CustomerId, JobId, ProviderId
+from stcli.domain.records import (
+    Address,
+    Booking,
+    BookingDraft,
+    Customer,
+    CustomerContact,
+    CustomerJob,
+    CustomFieldType,
+    Job,
+    JobEvent,
+    NamedOption,
+    Suppression,
+)
 
 Item = TypeVar("Item")
 
@@ -140,6 +152,148 @@ class ProviderTagDocument(msgspec.Struct, rename="camel"):
         return NamedOption(self.id, self.tag_name or "", self.active is not False)
 
 
+class CustomerAddressDocument(msgspec.Struct):
+    """``Crm.V2.Customers.CustomerAddress``."""
+
+    street: str | None = None
+    unit: str | None = None
+    city: str | None = None
+    state: str | None = None
+    zip: str | None = None
+    country: str | None = None
+
+    def record(self) -> dict[str, str]:
+        """The parts that say something."""
+        return {
+            name: value for name in self.__struct_fields__ if (value := getattr(self, name, None))
+        }
+
+
+class CustomFieldDocument(msgspec.Struct, rename="camel"):
+    """``Crm.V2.Customers.CustomFieldModel``."""
+
+    type_id: int
+    value: str | None = None
+
+
+class CustomerDocument(msgspec.Struct, rename="camel"):
+    """``Crm.V2.Customers.CustomerResponse`` and ``ExportCustomerResponse``."""
+
+    id: int
+    active: bool
+    created_on: datetime
+    modified_on: datetime | None = None
+    name: str | None = None
+    type: str | None = None
+    address: CustomerAddressDocument | None = None
+    custom_fields: list[CustomFieldDocument] | None = None
+    tag_type_ids: list[int] | None = None
+    do_not_mail: bool | None = None
+    do_not_service: bool | None = None
+    merged_to_id: int | None = None
+
+    def record(self) -> Customer:
+        return Customer(
+            id=CustomerId(self.id),
+            name=self.name or "",
+            type=self.type or "",
+            active=self.active,
+            created_on=instant(self.created_on),
+            modified_on=instant(self.modified_on or self.created_on),
+            merged_to_id=CustomerId(self.merged_to_id) if self.merged_to_id else None,
+            do_not_mail=bool(self.do_not_mail),
+            do_not_service=bool(self.do_not_service),
+            tag_type_ids=tuple(sorted(self.tag_type_ids or ())),
+            address=self.address.record() if self.address else {},
+            custom_fields={
+                field.type_id: field.value
+                for field in sorted(self.custom_fields or (), key=lambda field: field.type_id)
+                if field.value
+            },
+        )
+
+
+class PreferencesDocument(msgspec.Struct, rename="camel"):
+    """``Crm.V2.Customers.ContactPreferencesResponse``."""
+
+    marketing_updates_enabled: bool | None = None
+
+
+class ContactDocument(msgspec.Struct, rename="camel"):
+    """``Crm.V2.ExportCustomerContactResponse``. No preferences: nothing was switched off."""
+
+    id: int
+    customer_id: int
+    active: bool
+    modified_on: datetime
+    type: str | None = None
+    value: str | None = None
+    preferences: PreferencesDocument | None = None
+
+    def record(self) -> CustomerContact:
+        chosen = self.preferences
+        return CustomerContact(
+            id=ContactId(self.id),
+            customer_id=CustomerId(self.customer_id),
+            type=self.type or "",
+            value=self.value or "",
+            active=self.active,
+            modified_on=instant(self.modified_on),
+            marketing=chosen is None or chosen.marketing_updates_enabled is not False,
+        )
+
+
+class SuppressionDocument(msgspec.Struct, rename="camel"):
+    """``Marketing.V2.SuppressionResponse``."""
+
+    email: str
+    active: bool
+    modified_on: datetime
+
+    def record(self) -> Suppression:
+        return Suppression(self.email, self.active, instant(self.modified_on))
+
+
+class CustomerJobDocument(msgspec.Struct, rename="camel"):
+    """What ``Jpm.V2.ExportJobsResponse`` tells of a job's customer. A canceled job is none."""
+
+    created_on: datetime
+    customer_id: int | None = None
+    job_status: str | None = None
+    completed_on: datetime | None = None
+
+    def records(self) -> Sequence[CustomerJob]:
+        if not self.customer_id or self.job_status == "Canceled":
+            return ()
+        at = instant(self.completed_on or self.created_on)
+        return (CustomerJob(CustomerId(self.customer_id), at),)
+
+
+class CustomFieldTypeDocument(msgspec.Struct, rename="camel"):
+    """``Crm.V2.Customers.CustomFieldTypeResponse``."""
+
+    id: int
+    name: str | None = None
+    data_type: str | None = None
+    data_type_options: list[str] | None = None
+
+    def record(self) -> CustomFieldType:
+        return CustomFieldType(
+            self.id, self.name or "", self.data_type or "", tuple(self.data_type_options or ())
+        )
+
+
+class _FieldValue(msgspec.Struct, rename="camel"):
+    type_id: int
+    value: str
+
+
+class _UpdateCustomFields(msgspec.Struct, rename="camel"):
+    """``Crm.V2.Customers.UpdateCustomerRequest``, nothing but the custom fields of it."""
+
+    custom_fields: list[_FieldValue]
+
+
 class _Contact(msgspec.Struct):
     type: str
     value: str
@@ -185,6 +339,12 @@ HISTORY = msgspec.json.Decoder(HistoryDocument)
 HISTORY_FEED = msgspec.json.Decoder(Feed[JobHistoryDocument])
 OPTIONS = msgspec.json.Decoder(Page[OptionDocument])
 PROVIDER_TAGS = msgspec.json.Decoder(Page[ProviderTagDocument])
+CUSTOMER = msgspec.json.Decoder(CustomerDocument)
+CUSTOMERS_FEED = msgspec.json.Decoder(Feed[CustomerDocument])
+CONTACTS_FEED = msgspec.json.Decoder(Feed[ContactDocument])
+CUSTOMER_JOBS_FEED = msgspec.json.Decoder(Feed[CustomerJobDocument])
+SUPPRESSIONS = msgspec.json.Decoder(Page[SuppressionDocument])
+CUSTOM_FIELD_TYPES = msgspec.json.Decoder(Page[CustomFieldTypeDocument])
 
 
 def instant(at: datetime) -> datetime:
@@ -211,6 +371,13 @@ def booking_request(draft: BookingDraft) -> bytes:
             priority=draft.priority or None,
             is_send_confirmation_email=draft.send_confirmation_email,
         )
+    )
+
+
+def custom_fields_request(values: Mapping[int, str]) -> bytes:
+    """The body of ``PATCH …/customers/{id}`` that writes these custom fields and nothing else."""
+    return _ENCODER.encode(
+        _UpdateCustomFields([_FieldValue(number, value) for number, value in values.items()])
     )
 
 

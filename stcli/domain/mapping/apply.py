@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from stcli.domain import catalog
 from stcli.domain.mapping import template
@@ -28,6 +28,12 @@ from stcli.domain.records import (
 
 Options = Mapping[str, Sequence[NamedOption]]
 """For each target that takes a name or an id: what the tenant has."""
+
+
+class Readable(Protocol):
+    """What a mapping reads from: text by the name of a source, empty where there is none."""
+
+    def value(self, source: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +76,17 @@ class MappedField:
 
 @dataclass(frozen=True, slots=True)
 class Unmappable:
-    """The record cannot become a booking; ``reason`` names the field, never its value."""
+    """The record cannot become what it is to be; ``reason`` names the field, never its value."""
 
     reason: str
 
 
-def map_fields(subject: Subject, fields: Mapping[str, Rule]) -> list[MappedField]:
+def map_fields(subject: Readable, fields: Mapping[str, Rule]) -> list[MappedField]:
     """Every mapped target with its value, in the order of the file."""
     return [_map_one(subject, target, rule) for target, rule in fields.items()]
 
 
-def _map_one(subject: Subject, target: str, rule: Rule) -> MappedField:
+def _map_one(subject: Readable, target: str, rule: Rule) -> MappedField:
     match rule:
         case Dynamic():
             source_value = subject.value(rule.source)
@@ -155,6 +161,18 @@ def fingerprint(draft: BookingDraft | Unmappable) -> str:
     return hashlib.sha256(repr(astuple(draft)).encode()).hexdigest()[:32]
 
 
+def referrer_values(
+    subject: Readable, fields: Mapping[str, Rule], required: Sequence[str]
+) -> dict[str, str] | Unmappable:
+    """What a customer's referrer is to have, by target: ``first_name``, ``email``, ``meta.LABEL``.
+    ``required``: targets that may not be blank."""
+    values = {mapped.target: mapped.value for mapped in map_fields(subject, fields)}
+    blank = [name for name in required if not values.get(name)]
+    if blank:
+        return Unmappable(f"required but blank: {', '.join(blank)}")
+    return values
+
+
 class _Unfit(ValueError):
     """A value does not fit its target."""
 
@@ -195,7 +213,7 @@ def _option(target: str, values: Mapping[str, str]) -> str:
     value = values.get(target, "")
     if not value:
         return ""
-    known = catalog.booking_target(target)
+    known = catalog.BOOKINGS.target(target)
     for option in known.options if known else ():
         if option.casefold() == value.casefold():
             return option

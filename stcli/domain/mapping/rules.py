@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stcli.domain.mapping import template
 from stcli.domain.settings_types import FilledText, Text, Written
 
 
@@ -46,3 +47,17 @@ class Template(Written):
 
 Rule = Annotated[Dynamic | ManualInput | ManualSelect | Template, Field(discriminator="type")]
 DATA_TYPES = ("dynamic", "manual_input", "manual_select", "template")
+
+
+def sources_of(rule: Rule) -> tuple[str, ...]:
+    """The fields that a rule reads; none of a template that is none."""
+    match rule:
+        case Dynamic():
+            return (rule.source,)
+        case Template():
+            try:
+                return template.sources(rule.template)
+            except template.TemplateFault:
+                return ()
+        case ManualInput() | ManualSelect():
+            return ()

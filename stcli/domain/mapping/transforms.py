@@ -20,7 +20,11 @@ def _bare(word: str) -> str:
 
 
 def _is_company(name: str) -> bool:
-    return any(_bare(word) in _COMPANY_WORDS for word in name.split()) or "&" in name
+    """By a word that only companies have, or an ampersand; two people may share a last name in
+    front of a comma, though."""
+    return any(_bare(word) in _COMPANY_WORDS for word in name.split()) or (
+        "&" in name and "&" not in name.partition(",")[2]
+    )
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -44,31 +44,56 @@ def check_bookings(fields: Mapping[str, Rule]) -> TabVerdict:
         for target in catalog.BOOKING_TARGETS
         if target.required and target.name not in fields
     )
-    return TabVerdict(missing, (*_targets(fields), *_address(fields), *_contacts(fields)))
+    faults = list(_targets(catalog.BOOKINGS, fields))
+    if "external_id" in fields:
+        faults += _external_id(fields["external_id"])
+    return TabVerdict(missing, (*faults, *_address(fields), *_contacts(fields)))
 
 
-def _targets(fields: Mapping[str, Rule]) -> Iterator[Fault]:
+def check_sync(fields: Mapping[str, Rule]) -> TabVerdict:
+    """The verdict on the mappings that make referrers of customers. Which further fields the
+    campaign requires only Referral Factory knows."""
+    missing = tuple(
+        target.name
+        for target in catalog.SYNC_TARGETS
+        if target.required and target.name not in fields
+    )
+    return TabVerdict(missing, (*_targets(catalog.SYNC, fields), *_shared_email(fields)))
+
+
+def check_return(fields: Mapping[str, Rule]) -> TabVerdict:
+    """The verdict on the mappings that write to customers. Whether a custom field exists and takes
+    the value only ServiceTitan knows."""
+    return TabVerdict((), tuple(_targets(catalog.RETURN, fields)))
+
+
+def _targets(catalogue: catalog.Catalogue, fields: Mapping[str, Rule]) -> Iterator[Fault]:
     for name, rule in fields.items():
-        target = catalog.booking_target(name)
+        target = catalogue.target(name)
         if target is None:
             yield Fault(
                 (name,),
-                f"ServiceTitan's bookings have no field {name!r}",
+                f"{catalogue.owner} have no field {name!r}",
                 found=name,
-                allowed=catalog.booking_target_names(),
+                allowed=catalogue.target_names,
             )
-        yield from _sources(name, rule)
+        yield from _sources(catalogue, name, rule)
         if target is not None:
-            yield from _value(target, rule)
-    if "external_id" in fields:
-        yield from _external_id(fields["external_id"])
+            yield from _value(name, target, rule)
 
 
-def _sources(name: str, rule: Rule) -> Iterator[Fault]:
+def _shared_email(fields: Mapping[str, Rule]) -> Iterator[Fault]:
+    if isinstance(fields.get("email"), ManualInput | ManualSelect):
+        yield Fault(
+            ("email",), "every referrer would have the same email address; use type: dynamic"
+        )
+
+
+def _sources(catalogue: catalog.Catalogue, name: str, rule: Rule) -> Iterator[Fault]:
     match rule:
         case Dynamic():
-            if not catalog.is_booking_source(rule.source):
-                yield _unknown_source((name, "from"), rule.source)
+            if not catalogue.has_source(rule.source):
+                yield _unknown_source(catalogue, (name, "from"), rule.source)
             yield from _transforms(name, rule.transform)
         case Template():
             try:
@@ -77,8 +102,8 @@ def _sources(name: str, rule: Rule) -> Iterator[Fault]:
                 yield Fault((name, "template"), str(fault))
                 return
             for source in dict.fromkeys(named):
-                if not catalog.is_booking_source(source):
-                    yield _unknown_source((name, "template"), source)
+                if not catalogue.has_source(source):
+                    yield _unknown_source(catalogue, (name, "template"), source)
             yield from _transforms(name, rule.transform)
         case ManualInput() | ManualSelect():
             return
@@ -86,12 +111,13 @@ def _sources(name: str, rule: Rule) -> Iterator[Fault]:
             assert_never(rule)
 
 
-def _unknown_source(path: Path, source: str) -> Fault:
+def _unknown_source(catalogue: catalog.Catalogue, path: Path, source: str) -> Fault:
+    verb = "have" if catalogue.origin.endswith("s") else "has"
     return Fault(
         path,
-        f"Referral Factory has no field {source!r}",
+        f"{catalogue.origin} {verb} no field {source!r}",
         found=source,
-        allowed=catalog.booking_source_names(),
+        allowed=catalogue.source_names,
     )
 
 
@@ -106,33 +132,33 @@ def _transforms(name: str, transforms: tuple[str, ...]) -> Iterator[Fault]:
             )
 
 
-def _value(target: catalog.Target, rule: Rule) -> Iterator[Fault]:
+def _value(name: str, target: catalog.Target, rule: Rule) -> Iterator[Fault]:
     if isinstance(rule, ManualSelect):
         if target.type is catalog.TargetType.NAME_OR_ID:
             if not rule.value.strip():
-                yield Fault((target.name, "value"), "the value is blank")
-        elif not target.options:
+                yield Fault((name, "value"), "the value is blank")
+        elif not target.options and not name.startswith("custom_field:"):
             yield Fault(
-                (target.name, "type"),
-                f"{target.name} has no options to select from; use manual_input for a fixed text",
+                (name, "type"),
+                f"{name} has no options to select from; use manual_input for a fixed text",
             )
-        elif rule.value not in target.options:
+        elif target.options and rule.value not in target.options:
             yield Fault(
-                (target.name, "value"),
-                f"{rule.value!r} is not an option of {target.name}",
+                (name, "value"),
+                f"{rule.value!r} is not an option of {name}",
                 found=rule.value,
                 allowed=target.options,
             )
     if isinstance(rule, ManualInput):
         if target.options and rule.value not in target.options:
             yield Fault(
-                (target.name, "value"),
-                f"{rule.value!r} is not an option of {target.name}",
+                (name, "value"),
+                f"{rule.value!r} is not an option of {name}",
                 found=rule.value,
                 allowed=target.options,
             )
-        elif not rule.value.strip() and (target.required or target.name.startswith("address.")):
-            yield Fault((target.name, "value"), f"{target.name} would always be blank")
+        elif not rule.value.strip() and (target.required or name.startswith("address.")):
+            yield Fault((name, "value"), f"{name} would always be blank")
 
 
 def _external_id(rule: Rule) -> Iterator[Fault]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from stcli.domain.campaign import BookingTab, ExistingCustomers, Tab
-from stcli.domain.eligibility import skip_reason
+from stcli.domain.eligibility import contact_keys, flagged, skip_reason
 from stcli.domain.ids import BookingId, UserId
 from stcli.domain.mapping.apply import (
     Options,
@@ -24,10 +24,10 @@ from stcli.domain.mapping.apply import (
     draft_booking,
     fingerprint,
 )
+from stcli.domain.matching import email_key
 from stcli.domain.outcome import Count, Failure, SkipReason
 from stcli.domain.records import Booking, BookingDraft, Campaign, Person, PersonType
 from stcli.errors import (
-    ConfigurationError,
     NoAnswer,
     RecordNotFound,
     RecordRejected,
@@ -47,7 +47,7 @@ from stcli.store.ledger import (
     Withdrawn,
 )
 from stcli.usecases.passes.context import PassContext
-from stcli.usecases.passes.feeds import bookings_up_to_date
+from stcli.usecases.passes.feeds import bookings_up_to_date, customers_up_to_date
 from stcli.usecases.passes.options import resolve_options
 from stcli.usecases.passes.pipeline import Pipeline
 
@@ -114,12 +114,9 @@ class _BookingPass:
 
     async def run(self) -> None:
         context = self.context
-        if self.settings.existing_customers is not ExistingCustomers.SEND:
-            raise ConfigurationError(
-                f"existing_customers: {self.settings.existing_customers} is not available yet",
-                "Set it to send, or leave it out.",
-            )
         await context.people.refresh()
+        if self.settings.existing_customers is not ExistingCustomers.SEND:
+            await customers_up_to_date(context)
         done = await context.in_state(context.state.ledger.count_done, self.scope)
         context.tally.add(Count.UNCHANGED, done)
         context.tally.skip(
@@ -187,21 +184,41 @@ class _BookingPass:
         found: list[Candidate] = []
         while people := await context.in_state(next, chunks, None):
             context.stop.check()
+            enrolled = await self._enrolled(people)
             for person in people:
-                reason = None if person.id in resends else skip_reason(person, self.settings)
-                if reason is not None:
-                    context.tally.skip(reason)
-                    context.tally.intend(person.code, "skip", reason.value)
+                reason = skip_reason(person, self.settings, is_enrolled=person.id in enrolled)
+                if reason is not None and person.id not in resends:
+                    self._skip(person, reason)
                     continue
                 candidate = await self._candidate(person)
                 if candidate is not None:
                     found.append(replace(candidate, ignored=resends.get(person.id, ())))
         return found
 
+    async def _enrolled(self, people: Sequence[Person]) -> set[UserId]:
+        """Who of these is a referrer by the sync, or has a synced customer's address."""
+        if self.kind is not PersonType.REFERRER:
+            return set()
+        context = self.context
+        users, keys = await context.in_state(
+            context.state.enrolments.enrolled_among,
+            context.campaign,
+            [person.id for person in people],
+            [email_key(person.email) for person in people],
+        )
+        return {p.id for p in people if p.id in users or email_key(p.email) in keys}
+
+    def _skip(self, person: Person, reason: SkipReason) -> None:
+        self.context.tally.skip(reason)
+        self.context.tally.intend(person.code, "skip", reason.value)
+
     async def _candidate(self, person: Person) -> Candidate | None:
-        """What would be sent for a person; None when that was refused before or cannot be made."""
-        subject = Subject(person, self.campaign, await self._referrer_of(person))
-        draft = draft_booking(subject, self.settings.fields, await self._resolved_options())
+        """What would be sent for a person; None when that was refused before or cannot be made, or
+        when the person is a customer already and the tab leaves those out."""
+        draft, is_customer = await self._draft(person)
+        if is_customer and self.settings.existing_customers is ExistingCustomers.SKIP:
+            self._skip(person, SkipReason.EXISTING_CUSTOMER)
+            return None
         mark = fingerprint(draft)
         if self._is_parked(person.code, mark):
             self.context.tally.add(Count.UNCHANGED)
@@ -210,6 +227,23 @@ class _BookingPass:
             await self._park(person, draft.reason, mark)
             return None
         return Candidate(person, draft, mark)
+
+    async def _draft(self, person: Person) -> tuple[BookingDraft | Unmappable, bool]:
+        """The booking that the mapping makes of a person, and whether it is for a customer."""
+        subject = Subject(person, self.campaign, await self._referrer_of(person))
+        draft = draft_booking(subject, self.settings.fields, await self._resolved_options())
+        if (
+            isinstance(draft, Unmappable)
+            or self.settings.existing_customers is ExistingCustomers.SEND
+        ):
+            return draft, False
+        context = self.context
+        found = await context.in_state(
+            context.state.customers.with_contact, context.tenant, contact_keys(draft)
+        )
+        if not found:
+            return draft, False
+        return flagged(draft, min(found.values())), True
 
     def _is_parked(self, code: str, mark: str) -> bool:
         """Whether just this was refused before and waits for a change or a person."""
@@ -331,8 +365,7 @@ class _BookingPass:
             person = await self.context.in_state(self.context.state.people.get, entry.user_id)
             if person is None:
                 continue
-            subject = Subject(person, self.campaign, await self._referrer_of(person))
-            draft = draft_booking(subject, self.settings.fields, await self._resolved_options())
+            draft, _ = await self._draft(person)
             if isinstance(draft, Unmappable):
                 await self._park(person, draft.reason, fingerprint(draft))
                 continue

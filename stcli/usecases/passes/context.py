@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
-from stcli.domain.campaign import CampaignConfig
+from stcli.domain.campaign import CampaignConfig, SyncType
 from stcli.domain.ids import CampaignName, RunId
 from stcli.domain.outcome import Tally
 from stcli.store.locks import HeldLease, Locks
 from stcli.store.state import State
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
 from stcli.usecases.passes.people import PeopleReader
+from stcli.usecases.passes.progress import Progress, Unwatched
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 
 
@@ -23,6 +24,20 @@ class PassOptions:
     limit: int | None = None
     dry_run: bool = False
     allow_mass_change: bool = False
+    since: date | None = None
+    """``sync``: leave out customers who were created before that day."""
+    again: bool = False
+    """``sync``: import once more what was imported already."""
+    sync_type: SyncType | None = None
+    """``sync``: instead of the campaign file's type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How many calls a second each system allows."""
+
+    servicetitan: float
+    referral_factory: float
 
 
 @dataclass(slots=True)
@@ -44,4 +59,6 @@ class PassContext:
     options: PassOptions
     now: Callable[[], datetime]
     doubt_seconds: float
+    rates: Rates
+    progress: Progress = field(default_factory=Unwatched)
     tally: Tally = field(default_factory=Tally)

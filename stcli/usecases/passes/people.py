@@ -8,6 +8,7 @@ the end at which new people appear is read. Which end that is, is seen in the la
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from stcli.domain.records import Person, UserPage
@@ -30,7 +31,10 @@ class PeopleReader:
         in_state: StateThread,
         stop: StopSignal,
         now: Callable[[], datetime],
+        counts_max_age: timedelta | None = None,
     ) -> None:
+        """``counts_max_age``: how old everybody's number of referrals may be; None: not needed."""
+        self._counts_max_age = counts_max_age
         self._referral = referral
         self._people = people
         self._account = account
@@ -44,22 +48,43 @@ class PeopleReader:
         if self._is_fresh:
             return
         last = await self._in_state(self._people.complete_read, self._account)
-        if last is None or not timedelta(0) <= self._now() - last.completed_at < COMPLETE_EVERY:
-            await self._read_all()
-        elif last.newest_first:
+        if last is None or self._is_old(last):
+            await self._read_all(last)
+        else:
+            await self._read_newest(last)
+        self._is_fresh = True
+
+    async def look_again(self) -> None:
+        """Read the end at which new people appear once more, for what was just written."""
+        last = await self._in_state(self._people.complete_read, self._account)
+        if last is not None:
+            await self._read_newest(last)
+
+    def _is_old(self, last: CompleteRead) -> bool:
+        now, counts = self._now(), self._counts_max_age
+        if not timedelta(0) <= now - last.completed_at < COMPLETE_EVERY:
+            return True
+        if counts is None:
+            return False
+        return last.counts_at is None or not timedelta(0) <= now - last.counts_at < counts
+
+    async def _read_newest(self, last: CompleteRead) -> None:
+        if last.newest_first:
             await self._read_from_the_front()
         else:
             await self._read_from_the_back(last)
-        self._is_fresh = True
 
-    async def _page(self, number: int) -> UserPage:
+    async def _page(self, number: int, *, with_counts: bool = False) -> UserPage:
         self._stop.check()
-        return await self._referral.users_page(number)
+        return await self._referral.users_page(number, with_counts=with_counts)
 
-    async def _read_all(self) -> None:
+    async def _read_all(self, before: CompleteRead | None) -> None:
+        started = self._now()
+        with_counts = self._counts_max_age is not None
+        counts_at = started if with_counts else None if before is None else before.counts_at
         number, highest, first, last = 1, 0, 0, 0
         while True:
-            page = await self._page(number)
+            page = await self._page(number, with_counts=with_counts)
             await self._in_state(self._people.save, page.people)
             if page.people:
                 first = first or page.people[0].id
@@ -77,7 +102,11 @@ class PeopleReader:
             self._people.remember_read,
             self._account,
             CompleteRead(
-                self._now(), newest_first=first > last, last_page=number, highest_id=highest
+                self._now(),
+                newest_first=first > last,
+                last_page=number,
+                highest_id=highest,
+                counts_at=counts_at,
             ),
         )
 
@@ -109,7 +138,7 @@ class PeopleReader:
             await self._in_state(
                 self._people.remember_read,
                 self._account,
-                CompleteRead(last.completed_at, last.newest_first, number, last.highest_id),
+                replace(last, last_page=number),
             )
 
     async def _keep(self, people: Sequence[Person]) -> bool:

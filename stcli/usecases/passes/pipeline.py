@@ -9,7 +9,7 @@ as unsent, what was cut off as unknown. A fatal error stops the sending in the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -47,14 +47,20 @@ class Pipeline(Generic[Item, Outcome]):
 
     async def run(self, items: Sequence[Item]) -> None:
         """Send all items; raises the fatal error, or the reason of the stop, after settling."""
-        if not items:
-            return
+        if items:
+            await self.run_batches(_batches(items), min(self.workers, len(items)))
+
+    async def run_batches(
+        self, batches: AsyncIterator[Sequence[Item]], workers_needed: int = WORKERS
+    ) -> None:
+        """The same for items that come batch by batch, each asked for when there is room for it, so
+        that no more than a few are in memory."""
         self._queue = asyncio.Queue(maxsize=BATCH)
         watcher = asyncio.create_task(self._watch_stop())
         settler = asyncio.create_task(self._settle_as_they_come())
-        workers = [asyncio.create_task(self._work()) for _ in range(min(self.workers, len(items)))]
+        workers = [asyncio.create_task(self._work()) for _ in range(workers_needed)]
         try:
-            await self._feed(items, len(workers))
+            await self._feed(batches, len(workers))
             await asyncio.gather(*workers)
         finally:
             watcher.cancel()
@@ -72,12 +78,9 @@ class Pipeline(Generic[Item, Outcome]):
     def _is_halted(self) -> bool:
         return self._fatal is not None or self.stop.reason is not None
 
-    async def _feed(self, items: Sequence[Item], workers: int) -> None:
+    async def _feed(self, batches: AsyncIterator[Sequence[Item]], workers: int) -> None:
         try:
-            for start in range(0, len(items), BATCH):
-                if self._is_halted:
-                    break
-                batch = items[start : start + BATCH]
+            while not self._is_halted and (batch := await anext(batches, None)) is not None:
                 await self.prepare(batch)
                 for item in batch:
                     await self._queue.put(item)
@@ -132,6 +135,11 @@ class Pipeline(Generic[Item, Outcome]):
         await asyncio.sleep(GRACE_SECONDS)
         for task in tuple(self._under_way):
             task.cancel()
+
+
+async def _batches(items: Sequence[Item]) -> AsyncIterator[Sequence[Item]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
 
 
 def _is_definite(error: BaseException) -> bool:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from stcli.domain.campaign import Action, CampaignConfig, Method, Tab
+from stcli.domain.campaign import Action, CampaignConfig, Method, SyncType, Tab
+from stcli.domain.catalog import COUNT_SOURCES
 from stcli.domain.connection import Connection, State, describe, next_step
 from stcli.domain.ids import CampaignName, RunId
+from stcli.domain.mapping.rules import sources_of
 from stcli.domain.mapping.validate import TabVerdict
 from stcli.domain.outcome import PassKind, PassResult, Tally
 from stcli.errors import (
@@ -27,9 +29,12 @@ from stcli.store.locks import Locks, Process
 from stcli.store.state import State as StoredState
 from stcli.usecases.passes.bookings import run_bookings
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
-from stcli.usecases.passes.context import PassContext, PassOptions
+from stcli.usecases.passes.context import PassContext, PassOptions, Rates
 from stcli.usecases.passes.people import PeopleReader
+from stcli.usecases.passes.progress import Progress
 from stcli.usecases.passes.qualify import run_qualify
+from stcli.usecases.passes.return_fields import run_return
+from stcli.usecases.passes.sync import run_sync
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 from stcli.usecases.report import pass_document
 
@@ -69,7 +74,9 @@ class Systems:
 BODIES: dict[PassKind, Callable[[PassContext], Coroutine[None, None, None]]] = {
     PassKind.LEADS: lambda context: run_bookings(context, Tab.LEADS),
     PassKind.REFERRERS: lambda context: run_bookings(context, Tab.REFERRERS),
+    PassKind.SYNC: run_sync,
     PassKind.QUALIFY: run_qualify,
+    PassKind.RETURN: run_return,
 }
 
 
@@ -86,6 +93,9 @@ class Passes:
         me: Process,
         now: Callable[[], datetime],
         doubt_seconds: float,
+        rates: Rates,
+        progress: Progress,
+        counts_max_age: timedelta | None = None,
     ) -> None:
         self._workplace = workplace
         self._systems = systems
@@ -94,8 +104,16 @@ class Passes:
         self._me = me
         self._now = now
         self._doubt_seconds = doubt_seconds
+        self._rates = rates
+        self._progress = progress
         self._people = PeopleReader(
-            systems.referral, workplace.state.people, systems.account, in_state, stop, now
+            systems.referral,
+            workplace.state.people,
+            systems.account,
+            in_state,
+            stop,
+            now,
+            counts_max_age,
         )
 
     async def run(self, kind: PassKind, subject: Subject, options: PassOptions) -> PassResult:
@@ -122,6 +140,8 @@ class Passes:
                     options=options,
                     now=self._now,
                     doubt_seconds=self._doubt_seconds,
+                    rates=self._rates,
+                    progress=self._progress,
                 )
                 return await self._recorded(kind, context)
 
@@ -226,10 +246,11 @@ def new_run_id(now: datetime) -> RunId:
     return RunId(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}")
 
 
-def passes_in_use(config: CampaignConfig) -> list[PassKind]:
-    """The passes of ``run``, in its order."""
+def passes_in_use(config: CampaignConfig, *, is_imported: bool = False) -> list[PassKind]:
+    """The passes of ``run``, in its order. ``is_imported``: the one-time sync was done, and has
+    nothing to do any more."""
     kinds: list[PassKind] = []
-    if config.sync is not None:
+    if config.sync is not None and not (is_imported and config.sync.type is SyncType.ONE_TIME):
         kinds.append(PassKind.SYNC)
     if config.leads.action is Action.CREATE_BOOKING:
         kinds.append(PassKind.LEADS)
@@ -253,13 +274,10 @@ def refuse_unready(connection: Connection, subject: Subject, kind: PassKind) -> 
             f"({', '.join(_differences(connection, subject.config)) or 'its connection values'})",
             f"Put the old value back, or prove the new one with: stcli finalize {name}",
         )
-    if kind not in BODIES:
-        raise ConfigurationError(
-            f"the {kind.value} pass is not available in this version",
-            "Leave sync: out of the campaign file until it is.",
-        )
     if kind in (PassKind.LEADS, PassKind.REFERRERS):
         _refuse_unmapped(subject, Tab(kind.value))
+    if kind in (PassKind.SYNC, PassKind.RETURN):
+        _refuse_unsynced(subject, kind)
 
 
 def _differences(connection: Connection, config: CampaignConfig) -> list[str]:
@@ -284,6 +302,25 @@ def _refuse_unmapped(subject: Subject, tab: Tab) -> None:
             f"{tab.value}.action of {subject.name} is nothing, so there is nothing to run",
             f"Switch it on with: stcli action {subject.name} {tab.value} create_booking",
         )
+    _refuse_faulty(subject, tab)
+
+
+def _refuse_unsynced(subject: Subject, kind: PassKind) -> None:
+    settings, name = subject.config.sync, subject.name
+    if settings is None:
+        raise ConfigurationError(
+            f"{name} has no sync tab, so there is nothing to run",
+            f"Set it up with: stcli sync setup {name}",
+        )
+    if kind is PassKind.RETURN and not settings.return_fields:
+        raise ConfigurationError(
+            f"{name} has no return fields, so there is nothing to write back",
+            f"Set them up with: stcli sync setup {name}",
+        )
+    _refuse_faulty(subject, Tab(kind.value))
+
+
+def _refuse_faulty(subject: Subject, tab: Tab) -> None:
     verdict = subject.verdicts[tab]
     problems = list(subject.problems(tab))
     if verdict.missing:
@@ -300,6 +337,27 @@ def _refuse_unmapped(subject: Subject, tab: Tab) -> None:
             f"See: stcli map validate {subject.name}",
             problems,
         )
+
+
+def counts_max_age(configs: Iterable[CampaignConfig]) -> timedelta | None:
+    """How old everybody's number of referrals may be for the write-backs of these campaigns; None
+    where no write-back has one."""
+    ages = [
+        _REFRESH_UNITS[sync.refresh[-1]] * int(sync.refresh[:-1])
+        for sync in (config.sync for config in configs)
+        if sync is not None
+        and any(
+            COUNT_SOURCES.intersection(sources_of(rule)) for rule in sync.return_fields.values()
+        )
+    ]
+    return min(ages, default=None)
+
+
+_REFRESH_UNITS = {
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 
 
 def not_started(
@@ -323,6 +381,7 @@ __all__ = [
     "Subject",
     "Systems",
     "Workplace",
+    "counts_max_age",
     "not_started",
     "passes_in_use",
     "refuse_unready",

@@ -82,7 +82,7 @@ def test_an_unknown_target_knows_the_nearest_name(typo: str, meant: str) -> None
     judged = verdict(**{typo: dynamic("meta.x")})
     fault = next(fault for fault in judged.faults if fault.found)
     assert (fault.path, fault.found) == ((typo,), typo)
-    assert fault.allowed == catalog.booking_target_names()
+    assert fault.allowed == catalog.BOOKINGS.target_names
     assert nearest(fault.found, fault.allowed) == meant
     assert not judged.ready
 

@@ -145,6 +145,6 @@ def test_words_of_the_json() -> None:
     assert [str(reason) for reason in SkipReason] == [
         "before_since", "test", "source_excluded", "enrolled_by_sync", "inactive", "merged",
         "no_name", "no_email", "invalid_email", "do_not_mail", "do_not_service", "marketing_off",
-        "suppressed", "duplicate_email", "filtered", "opted_out", "gone",
+        "suppressed", "duplicate_email", "filtered", "opted_out", "gone", "existing_customer",
     ]  # fmt: skip
     assert [str(s) for s in RunStatus] == ["succeeded", "partial", "failed", "interrupted"]

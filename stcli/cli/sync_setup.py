@@ -1,0 +1,342 @@
+"""``stcli sync setup``: the three steps (map fields, map return fields, confirm), asked for on a
+terminal, each answer also as a flag, with the same file at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stcli.cli import choosing
+from stcli.cli.arguments import AsJson, OptionalCampaign, Yes
+from stcli.cli.mapping import describe_rule
+from stcli.cli.output import emit, line, note, plain, table
+from stcli.cli.session import application, chosen_campaign
+from stcli.errors import (
+    ConfigurationError,
+    Declined,
+    ExitCode,
+    NotConnected,
+    StcliError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from stcli.domain.campaign import CampaignConfig, SyncType
+    from stcli.domain.ids import CampaignName
+    from stcli.domain.mapping.rules import Rule
+    from stcli.usecases.sync_setup import Lists, SyncAnswers
+    from stcli.wiring import Application
+
+NOT_MAPPED, OTHER = "", "…"
+
+
+def setup(
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="TARGET=FIELD",
+            help="Map a field of the referrer: first_name=name>first_name, "
+            '"meta.Last Name=name>last_name", "meta.Origin=\\"Customer\\"". Empty: not mapped.',
+        ),
+    ] = None,
+    returns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--return",
+            metavar="CUSTOM_FIELD=FIELD",
+            help='Write back to a custom field: "Referral Link=referral_link". Empty: not written.',
+        ),
+    ] = None,
+    sync_type: Annotated[
+        str | None, typer.Option("--type", metavar="ongoing|one_time", help="Once, or kept up.")
+    ] = None,
+    customer_type: Annotated[
+        str | None, typer.Option("--customer-type", metavar="Residential|Commercial")
+    ] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="NAME", help="Only who has one of these.")
+    ] = None,
+    created_since: Annotated[
+        str | None, typer.Option("--created-since", metavar="DAY", help="Only newer customers.")
+    ] = None,
+    has_job_since: Annotated[
+        str | None, typer.Option("--has-job-since", metavar="DAY", help="Only who had a job since.")
+    ] = None,
+    max_creates: Annotated[
+        int | None,
+        typer.Option("--max-creates", min=0, metavar="N", help="A brake: never more in one pass."),
+    ] = None,
+    welcome_mail: Annotated[
+        bool | None,
+        typer.Option("--welcome-mail/--no-welcome-mail", help="Whether new referrers get a mail."),
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> int:
+    """Set up which customers become referrers, with what, and what is written back.
+
+    On a terminal it asks in three steps; every flag answers one question beforehand.
+    """
+    from stcli.usecases.sync_setup import check_answers, file_changes, present_answers
+
+    with application(context) as app:
+        name = chosen_campaign(app, campaign)
+        config = app.settings_of(name)
+        answers = present_answers(config)
+        _take_pairs(answers.fields, maps, "--map", "")
+        _take_pairs(answers.return_fields, returns, "--return", "custom_field:")
+        _take_type(answers, sync_type)
+        answers.filter = {
+            key: value
+            for key, value in (
+                ("customer_type", customer_type),
+                ("tags", list(tags) if tags else None),
+                ("created_since", created_since),
+                ("has_job_since", has_job_since),
+            )
+            if value is not None
+        }
+        answers.max_creates, answers.welcome_mail = max_creates, welcome_mail
+        lists = _lists(app, name, config)
+        for remark in lists.remarks:
+            note(remark)
+        asks = choosing.is_possible() and not yes
+        if asks:
+            _ask(answers, lists, has_maps=maps is not None, has_returns=returns is not None)
+        elif answers.type is None:
+            raise UsageError(
+                "the type of the sync is missing, and there is no terminal to ask on",
+                "Add --type ongoing or --type one_time.",
+            )
+        check_answers(answers, lists)
+        _overview(answers)
+        if asks and not choosing.agree(f"Write this to the campaign file of {name}?"):
+            raise Declined("not confirmed, so nothing was changed")
+        values, gone = file_changes(config, answers)
+        difference = app.files.change(name, values, gone) if values or gone else ""
+    emit(
+        {
+            "schema_version": 1,
+            "campaign": name,
+            "changed": bool(difference),
+            "difference": difference,
+        },
+        lambda: line(difference or f"{name}: nothing to change."),
+        as_json=as_json,
+    )
+    note(f"Look at what it would do: stcli sync run {name} --dry-run")
+    return ExitCode.DONE
+
+
+def _take_pairs(
+    rules: dict[str, Rule], words: Sequence[str] | None, flag: str, prefix: str
+) -> None:
+    from stcli.usecases.sync_setup import rule_from
+
+    for word in words or ():
+        target, equals, text = word.partition("=")
+        if not equals or not target.strip():
+            raise UsageError(f"{flag} {word!r} is not TARGET=FIELD", "See: stcli sync setup --help")
+        key = target.strip()
+        if prefix and not key.startswith(prefix):
+            key = prefix + key
+        if text.strip():
+            rules[key] = rule_from(text.strip())
+        else:
+            rules.pop(key, None)
+
+
+def _take_type(answers: SyncAnswers, text: str | None) -> None:
+    from stcli.domain.campaign import SyncType
+
+    if text is None:
+        return
+    try:
+        answers.type = SyncType(text.replace("-", "_"))
+    except ValueError:
+        raise UsageError(f"--type is {text!r}", "It is ongoing or one_time.") from None
+
+
+def _lists(app: Application, name: CampaignName, config: CampaignConfig) -> Lists:
+    """What both sides have; where one cannot be asked yet, a remark says why."""
+    from stcli.cli import running
+    from stcli.usecases.sync_setup import Lists, ask_for_custom_fields, ask_for_fields
+
+    async def both() -> Lists:
+        found = Lists()
+        async with AsyncExitStack() as stack:
+            try:
+                referral = await stack.enter_async_context(app.open_referral())
+                found = replace(
+                    found, referrer_fields=await ask_for_fields(referral, config.referral_campaign)
+                )
+            except ConfigurationError:
+                raise
+            except StcliError as error:
+                found = _without(found, "the fields of the campaign's form", error)
+            try:
+                crm = await stack.enter_async_context(app.crm_for(name, config))
+                found = replace(found, custom_fields=await ask_for_custom_fields(crm))
+            except NotConnected:
+                remark = (
+                    f"{name} is not finalized yet, so ServiceTitan's custom fields are not known: "
+                    "their names are taken as they are."
+                )
+                found = replace(found, remarks=(*found.remarks, remark))
+            except StcliError as error:
+                found = _without(found, "ServiceTitan's custom fields", error)
+        return found
+
+    return running.run(lambda _stop: both())
+
+
+def _without(lists: Lists, what: str, error: StcliError) -> Lists:
+    remark = f"{what} could not be read ({error.message}); names are taken as they are."
+    return replace(lists, remarks=(*lists.remarks, remark[:1].upper() + remark[1:]))
+
+
+# The questions
+
+
+def _ask(answers: SyncAnswers, lists: Lists, *, has_maps: bool, has_returns: bool) -> None:
+    if not has_maps:
+        note("Step 1 of 3: map fields (ServiceTitan customer to Referral Factory referrer)")
+        _ask_fields(answers, lists)
+    if not has_returns:
+        note("Step 2 of 3: map return fields (Referral Factory referrer to ServiceTitan customer)")
+        _ask_returns(answers, lists)
+    note("Step 3 of 3: confirm")
+    if answers.type is None:
+        answers.type = _ask_type()
+
+
+def _ask_fields(answers: SyncAnswers, lists: Lists) -> None:
+    from stcli.domain.catalog import SYNC_TARGETS
+
+    targets = [(t.name, f"{t.label} *", True) for t in SYNC_TARGETS if t.required]
+    targets += [
+        (name, f"{name.removeprefix('meta.')}{' *' if required else ''}", required)
+        for name, required in lists.meta_targets
+    ]
+    for target, label, required in targets:
+        rule = _ask_source(answers.fields.get(target), label, lists, required=required)
+        if rule is None:
+            answers.fields.pop(target, None)
+        else:
+            answers.fields[target] = rule
+
+
+def _ask_source(current: Rule | None, label: str, lists: Lists, *, required: bool) -> Rule | None:
+    from stcli.domain.catalog import SYNC_SOURCES
+    from stcli.usecases.sync_setup import rule_from
+
+    options = [
+        ("name>first_name", "First name (out of Name)"),
+        ("name>last_name", "Last name (out of Name)"),
+    ]
+    options += [
+        (s.name, f"{s.label} (such as {s.example})")
+        for s in SYNC_SOURCES
+        if not s.name.startswith("custom_field:")
+    ]
+    options += [
+        (f"custom_field:{field.name}", f"Custom field {plain(field.name)} ({field.data_type})")
+        for field in lists.custom_fields or ()
+        if field.name
+    ]
+    options.append((OTHER, 'Something else: "a fixed text" or a {template}'))
+    if not required:
+        options.insert(0, (NOT_MAPPED, "(not mapped)"))
+    now = "" if current is None else _shorthand(current)
+    if now and all(value != now for value, _ in options):
+        options.insert(0, (now, f"As it is: {plain(now)}"))
+    chosen = choosing.choose(f"{label} comes from", options, now)
+    if chosen == OTHER:
+        chosen = choosing.type_in(f'{label}: "fixed text", {{template}} or field>transform', now)
+    return rule_from(chosen) if chosen else None
+
+
+def _shorthand(rule: Rule) -> str:
+    """A rule in the words that ``rule_from`` reads."""
+    from stcli.domain.mapping.rules import Dynamic, ManualInput, Template
+
+    if isinstance(rule, Dynamic):
+        return ">".join((rule.source, *rule.transform))
+    if isinstance(rule, Template):
+        return rule.template
+    return f'"{rule.value}"' if isinstance(rule, ManualInput) else rule.value
+
+
+def _ask_returns(answers: SyncAnswers, lists: Lists) -> None:
+    from stcli.domain.catalog import RETURN_SOURCES
+    from stcli.domain.return_fields import misfit
+    from stcli.usecases.sync_setup import rule_from
+
+    taken = {_shorthand(rule): target for target, rule in answers.return_fields.items()}
+    kept = {
+        target: rule
+        for target, rule in answers.return_fields.items()
+        if _shorthand(rule) not in {source.name for source in RETURN_SOURCES}
+    }
+    for source in RETURN_SOURCES:
+        rule = rule_from(source.name)
+        fitting = [
+            (f"custom_field:{field.name}", f"{plain(field.name)} ({field.data_type})")
+            for field in lists.custom_fields or ()
+            if field.name and not misfit(rule, field) and f"custom_field:{field.name}" not in kept
+        ]
+        by_name = f"custom_field:{source.label}"
+        usual = by_name if not taken and any(value == by_name for value, _ in fitting) else ""
+        current = taken.get(source.name, usual)
+        if lists.custom_fields is None:
+            text = choosing.type_in(
+                f"{source.label} goes to the custom field (empty: nowhere)",
+                current.removeprefix("custom_field:"),
+            )
+            target = f"custom_field:{text}" if text else NOT_MAPPED
+        else:
+            options = [(NOT_MAPPED, "(not written back)"), *fitting]
+            target = choosing.choose(f"{source.label} goes to", options, current)
+        if target:
+            kept[target] = rule
+    answers.return_fields = kept
+
+
+def _ask_type() -> SyncType:
+    from stcli.domain.campaign import SyncType
+
+    chosen = choosing.choose(
+        "Sync type",
+        [
+            ("ongoing", "Ongoing: new customers are enrolled, changes are passed on"),
+            ("one_time", "One-time: import once, no updates after that"),
+        ],
+        "ongoing",
+    )
+    return SyncType(chosen)
+
+
+def _overview(answers: SyncAnswers) -> None:
+    import sys
+    from contextlib import redirect_stdout
+
+    # What was asked and what will be written belong to the conversation, not to the result.
+    with redirect_stdout(sys.stderr):
+        table(
+            ("SERVICETITAN", "REFERRAL FACTORY"),
+            [(describe_rule(rule), target) for target, rule in answers.fields.items()],
+        )
+        if answers.return_fields:
+            table(
+                ("REFERRAL FACTORY", "SERVICETITAN"),
+                [(describe_rule(rule), target) for target, rule in answers.return_fields.items()],
+            )
+        if answers.type is not None:
+            line(f"Sync type: {answers.type.value.replace('_', '-')}")
