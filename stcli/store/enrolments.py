@@ -78,20 +78,31 @@ class Enrolments:
             return Progress()
         return Progress(row[0], row[1], row[2], optional_instant(row[3]))
 
-    def apply_rule(self, lease: Lease, campaign: CampaignName, tenant: str, rule: str) -> None:
-        """Look at every customer again where the last look was by another rule or tenant."""
+    def apply_rule(
+        self,
+        lease: Lease,
+        campaign: CampaignName,
+        tenant: str,
+        rf_campaign: RfCampaignId,
+        rule: str,
+    ) -> None:
+        """Look at every customer again where the last look was by another rule. Between another
+        tenant and another campaign of Referral Factory nothing of what is known holds."""
         with self._database.write(lease) as sql:
-            # Customers of another tenant are other people, whatever their numbers.
+            gone = sql.exec_driver_sql(
+                "DELETE FROM enrolment_progress WHERE campaign = ? "
+                "AND (tenant != ? OR rf_campaign_id NOT IN (0, ?))",
+                (campaign, tenant, rf_campaign),
+            ).rowcount
+            if gone:
+                sql.exec_driver_sql("DELETE FROM enrolments WHERE campaign = ?", (campaign,))
             sql.exec_driver_sql(
-                "DELETE FROM enrolments WHERE campaign = ? AND tenant != ?", (campaign, tenant)
-            )
-            sql.exec_driver_sql(
-                "INSERT INTO enrolment_progress (campaign, tenant, position, rule) "
-                "VALUES (?, ?, 0, ?) ON CONFLICT (campaign) DO UPDATE SET tenant = excluded.tenant, "
-                "rule = excluded.rule, position = 0 "
-                "WHERE enrolment_progress.rule != excluded.rule "
-                "OR enrolment_progress.tenant != excluded.tenant",
-                (campaign, tenant, rule),
+                "INSERT INTO enrolment_progress (campaign, tenant, rf_campaign_id, position, rule) "
+                "VALUES (?, ?, ?, 0, ?) ON CONFLICT (campaign) DO UPDATE SET "
+                "rf_campaign_id = excluded.rf_campaign_id, rule = excluded.rule, "
+                "position = CASE WHEN enrolment_progress.rule = excluded.rule "
+                "THEN enrolment_progress.position ELSE 0 END",
+                (campaign, tenant, rf_campaign, rule),
             )
 
     def apply_return_rule(

@@ -204,7 +204,8 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 "WHERE return_due != 0"
             ),
             """CREATE TABLE enrolment_progress (
-                campaign TEXT PRIMARY KEY, tenant TEXT NOT NULL, position BIGINT NOT NULL,
+                campaign TEXT PRIMARY KEY, tenant TEXT NOT NULL,
+                rf_campaign_id BIGINT NOT NULL DEFAULT 0, position BIGINT NOT NULL,
                 rule TEXT NOT NULL DEFAULT '', return_rule TEXT NOT NULL DEFAULT '',
                 imported_at TEXT)""",
             "CREATE INDEX enrolment_progress_by_tenant ON enrolment_progress (tenant)",

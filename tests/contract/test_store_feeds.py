@@ -26,9 +26,9 @@ from stcli.store.ledger import Booked, LedgerScope
 from stcli.store.locks import Locks, Process
 from stcli.store.migrations import migrate
 from stcli.store.people import CHUNK, CompleteRead
-from stcli.store.statements import VARIABLES
 from stcli.store.qualifications import Evaluated, QualificationState
 from stcli.store.state import State
+from stcli.store.statements import VARIABLES
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TENANT = "production/1"

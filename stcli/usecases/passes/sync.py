@@ -146,18 +146,7 @@ class _SyncPass:
     async def run(self) -> None:
         context = self.context
         enrolments = context.state.enrolments
-        kind = context.options.sync_type or self.settings.type
-        progress = await context.in_state(enrolments.progress, context.campaign)
-        if (
-            kind is SyncType.ONE_TIME
-            and progress.imported_at is not None
-            and not context.options.again
-        ):
-            raise ConfigurationError(
-                f"the customers of {context.campaign} were imported on "
-                f"{progress.imported_at:%Y-%m-%d}, and a one-time sync imports once",
-                f"Import again with: stcli sync run {context.campaign} --once --again",
-            )
+        await self._refuse_a_second_import()
         rules = await self._rules()
         await context.people.refresh()
         await self._read()
@@ -166,6 +155,7 @@ class _SyncPass:
             context.held.lease,
             context.campaign,
             context.tenant,
+            self.campaign.id,
             rules.fingerprint,
         )
         await self._make_due()
@@ -179,6 +169,18 @@ class _SyncPass:
         if await self._is_complete():
             await context.in_state(
                 enrolments.imported, context.held.lease, context.campaign, context.now()
+            )
+
+    async def _refuse_a_second_import(self) -> None:
+        context = self.context
+        if (context.options.sync_type or self.settings.type) is not SyncType.ONE_TIME:
+            return
+        progress = await context.in_state(context.state.enrolments.progress, context.campaign)
+        if progress.imported_at is not None and not context.options.again:
+            raise ConfigurationError(
+                f"the customers of {context.campaign} were imported on "
+                f"{progress.imported_at:%Y-%m-%d}, and a one-time sync imports once",
+                f"Import again with: stcli sync run {context.campaign} --once --again",
             )
 
     # Rules

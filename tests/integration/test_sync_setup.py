@@ -1,0 +1,194 @@
+"""Setting a sync up: with flags, and in three steps on a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.integration.synced import SYNC
+
+DOWN = "\x1b[B"
+CSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def _sync_part(file: Path) -> str:
+    text = file.read_text(encoding="utf-8")
+    return text[text.index("\nsync:") :] if "\nsync:" in text else ""
+
+
+class Terminal:
+    """``stcli sync setup`` as somebody sits in front of it."""
+
+    def __init__(self, *words: str, columns: int = 100, **environment: str) -> None:
+        self.child = pexpect.spawn(
+            sys.executable,
+            ["-m", "stcli", "sync", "setup", *words],
+            env={**os.environ, **environment},
+            encoding="utf-8",
+            timeout=20,
+            dimensions=(50, columns),
+        )
+        self.seen = ""
+
+    def answer(self, question: str, keys: str = "\r") -> None:
+        self.child.expect(question)
+        self.seen += self.child.before + self.child.after
+        self.child.send(keys)
+
+    def end(self) -> int:
+        self.child.expect(pexpect.EOF)
+        self.seen += self.child.before
+        self.child.close()
+        return int(self.child.exitstatus or 0)
+
+
+def _answers(terminal: Terminal) -> None:
+    terminal.answer(r"First Name \* comes from")
+    terminal.answer(r"Email \* comes from")
+    terminal.answer("Last Name comes from", DOWN * 2 + "\r")
+    terminal.answer("Phone comes from")
+    terminal.answer("Referral Link goes to")
+    terminal.answer("Referral Code goes to", "\x1b[A" + "\r")
+    terminal.answer("Referrals Count goes to", DOWN * 2 + "\r")
+    terminal.answer("Converted Referrals Count goes to")
+    terminal.answer("Sync type")
+
+
+FLAGS = (
+    "--type", "ongoing",
+    "--map", "meta.Last Name=name>last_name",
+    "--return", "Referral Link=referral_link",
+    "--return", "Referrals=referrals_count",
+)  # fmt: skip
+
+
+def test_three_steps_and_flags_write_the_same_file(connected, cli, world) -> None:
+    """With the real fields of both sides; the recommended mapping is one Enter away."""
+    before = connected.read_text(encoding="utf-8")
+    terminal = Terminal()
+    _answers(terminal)
+    terminal.answer("Write this")
+    assert terminal.end() == 0, terminal.seen
+    asked = _sync_part(connected)
+    assert connected.read_text(encoding="utf-8").startswith(before.rstrip("\n"))
+    assert "Heard About Us" in CSI.sub("", terminal.seen)
+    connected.write_text(before, encoding="utf-8")
+    ran = cli("sync", "setup", *FLAGS)
+    assert ran.code == 0, ran.text
+    flagged = _sync_part(connected)
+    assert "custom_field:Referrals" in flagged
+    assert "transform: [last_name]" in flagged
+    assert asked.splitlines()[:5] == flagged.splitlines()[:5]
+    assert {line.strip() for line in asked.splitlines()} == {
+        line.strip() for line in flagged.splitlines()
+    }
+    ran = cli("sync", "run", "--json")
+    assert ran.code == 0, ran.text
+
+
+def test_ctrl_c_in_the_middle_changes_nothing(connected) -> None:
+    """Exit 130, the file as it was."""
+    before = connected.read_bytes()
+    terminal = Terminal()
+    terminal.answer(r"First Name \* comes from")
+    terminal.answer(r"Email \* comes from", "\x03")
+    assert terminal.end() == 130, terminal.seen
+    assert "Traceback" not in terminal.seen
+    assert connected.read_bytes() == before
+
+
+def test_a_no_at_the_end_changes_nothing(connected) -> None:
+    """Said so, exit 2."""
+    before = connected.read_bytes()
+    terminal = Terminal()
+    _answers(terminal)
+    terminal.answer("Write this", "n\r")
+    assert terminal.end() == 2
+    assert "nothing was changed" in terminal.seen
+    assert connected.read_bytes() == before
+
+
+def test_a_narrow_window_without_colour(connected) -> None:
+    """Every question can be answered in forty columns, and NO_COLOR is obeyed."""
+    terminal = Terminal(columns=40, NO_COLOR="1")
+    _answers(terminal)
+    terminal.answer("Write this")
+    assert terminal.end() == 0, terminal.seen
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", terminal.seen)
+    assert _sync_part(connected)
+
+
+def test_a_second_setup_starts_from_what_is_there(connected, cli) -> None:
+    """Unchanged answers change nothing; comments and spacing survive a changed one."""
+    text = connected.read_text(encoding="utf-8")
+    mine = SYNC.replace("  type: ongoing", "  type: ongoing      # mine")
+    connected.write_text(text + mine, encoding="utf-8")
+    ran = cli("sync", "setup", "--yes")
+    assert ran.code == 0, ran.text
+    assert "nothing to change" in ran.out
+    ran = cli("sync", "setup", "--map", "meta.Phone=", "--map", "meta.Last Name=name>last_name")
+    assert ran.code == 0, ran.text
+    after = _sync_part(connected)
+    assert "# mine" in after
+    assert "meta.Phone" not in after
+    assert "meta.Last Name" in after
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ((), 2, "no terminal to ask on"),
+        (("--type", "sometimes"), 2, "It is ongoing or one_time"),
+        (("--type", "ongoing", "--map", "email"), 2, "is not TARGET=FIELD"),
+        (("--type", "ongoing", "--map", "emial=email"), 3, "did you mean email"),
+        (("--type", "ongoing", "--map", "email=emial"), 3, "did you mean email"),
+        (("--type", "ongoing", "--map", "email="), 3, "has no mapping for email"),
+        (("--type", "ongoing", "--map", 'email="a@example.com"'), 3, "same email address"),
+        (("--type", "ongoing", "--map", "meta.Lst Name=name"), 3, "did you mean meta.Last Name"),
+        (("--type", "ongoing", "--map", "first_name=name>frist_name"), 3, "first_name"),
+        (("--type", "ongoing", "--return", "Referal Link=referral_link"), 3, "Referral Link"),
+        (("--type", "ongoing", "--return", "Referrals=referral_link"), 3, "is Numeric, not Text"),
+        (("--type", "ongoing", "--created-since", "soon"), 3, "must be a day"),
+        (("--type", "ongoing", "--customer-type", "Industrial"), 3, "Industrial"),
+    ],
+)
+def test_wrong_answers_are_refused_with_the_nearest(
+    connected, cli, words: tuple[str, ...], code: int, message: str
+) -> None:
+    """Exit 2 or 3, naming the flag or the name; the file is not touched."""
+    before = connected.read_bytes()
+    ran = cli("sync", "setup", *words)
+    assert ran.code == code, ran.text
+    assert message in ran.text
+    assert connected.read_bytes() == before
+
+
+def test_required_fields_of_the_campaign_are_asked_for(connected, cli, world) -> None:
+    """Setup Required, naming the flag."""
+    form = [
+        {"id": 1, "type": "input", "label": label, "value": None, "required": True}
+        for label in ("First Name", "Email", "Last Name")
+    ]
+    world.post("/rf/campaigns/spring-hvac", fields={"person_referring": form})
+    ran = cli("sync", "setup", "--type", "ongoing")
+    assert ran.code == 3
+    assert '--map "meta.Last Name=' in ran.text
+    ran = cli("sync", "setup", "--type", "ongoing", "--map", "meta.Last Name=name>last_name")
+    assert ran.code == 0, ran.text
+
+
+def test_before_the_connection_stands_names_are_taken_as_they_are(pointed, cli) -> None:
+    """Mappings may be set up in any state; what could not be checked is said."""
+    assert cli("connect", "spring-hvac", "--tenant-id", "985798691").code == 0
+    ran = cli("sync", "setup", "--type", "one_time", "--return", "My Link=referral_link")
+    assert ran.code == 0, ran.text
+    assert "not finalized yet" in ran.err
+    assert cli("map", "validate").code == 0
+    assert "My Link" in cli("map", "show", "--tab", "return").out
+    assert "first_name *" in cli("map", "show", "--tab", "sync").out
+    assert "custom_field:NAME" in cli("map", "fields", "--tab", "sync").out
