@@ -20,6 +20,7 @@ from stcli.domain.mapping.apply import (
     fingerprint,
     map_fields,
     matching_options,
+    referrer_values,
 )
 from stcli.domain.mapping.rules import Rule
 from stcli.domain.records import (
@@ -448,3 +449,62 @@ def test_fingerprints_are_equal_only_for_equal_drafts(
         for source, name in (one, two)
     )
     assert (fingerprint(first) == fingerprint(second)) == (first == second)
+
+
+# Referrers
+
+
+class Texts(dict[str, str]):
+    """A source of mappings that is its own text."""
+
+    def value(self, source: str) -> str:
+        return self.get(source, "")
+
+
+def referrer_of(
+    fields: dict[str, Any], *required: str, **sources: str
+) -> dict[str, str] | Unmappable:
+    return referrer_values(Texts(sources), RULES.validate_python(fields), required)
+
+
+def test_a_referrer_has_every_mapped_value() -> None:
+    """All data types, in the order of the file; blank ones that nobody requires stay blank."""
+    fields = {
+        "first_name": {"type": "dynamic", "from": "name", "transform": ["first_name"]},
+        "email": {"type": "dynamic", "from": "email"},
+        "meta.Kind": {"type": "manual_input", "value": "Customer"},
+        "meta.Note": {"type": "template", "template": "{type} in {city}"},
+        "meta.Phone": {"type": "dynamic", "from": "phone", "default": "none"},
+        "meta.Blank": {"type": "dynamic", "from": "nothing"},
+    }
+    values = referrer_of(
+        fields, "first_name", "email", name="Lovelace, Ada", email="ada@example.com", city="Bath"
+    )
+    assert isinstance(values, dict)
+    assert list(values.items()) == [
+        ("first_name", "Ada"),
+        ("email", "ada@example.com"),
+        ("meta.Kind", "Customer"),
+        ("meta.Note", "in Bath"),
+        ("meta.Phone", "none"),
+        ("meta.Blank", ""),
+    ]
+
+
+def test_a_referrer_without_what_is_required_names_all_of_it() -> None:
+    """Blank and not mapped at all are the same; the reason tells fields and no values."""
+    fields = {
+        "first_name": {"type": "dynamic", "from": "name"},
+        "email": {"type": "dynamic", "from": "email"},
+        "meta.Phone": {"type": "dynamic", "from": "phone"},
+    }
+    found = referrer_of(
+        fields, "first_name", "email", "meta.Phone", "meta.City", name=" \n", email="a@example.com"
+    )
+    assert found == Unmappable("required but blank: first_name, meta.Phone, meta.City")
+
+
+def test_values_of_a_referrer_are_single_lines() -> None:
+    """Line breaks and control characters of a customer's record do not get into a form field."""
+    fields = {"meta.Note": {"type": "dynamic", "from": "note"}}
+    assert referrer_of(fields, note="a\r\nb\x00c\td") == {"meta.Note": "a b c d"}

@@ -10,7 +10,13 @@ from pydantic import TypeAdapter
 from stcli.domain import catalog
 from stcli.domain.mapping.rules import Rule
 from stcli.domain.mapping.transforms import TRANSFORMS
-from stcli.domain.mapping.validate import Fault, TabVerdict, check_bookings
+from stcli.domain.mapping.validate import (
+    Fault,
+    TabVerdict,
+    check_bookings,
+    check_return,
+    check_sync,
+)
 from stcli.domain.nearest import nearest
 
 RULES: TypeAdapter[dict[str, Rule]] = TypeAdapter(dict[str, Rule])
@@ -288,3 +294,165 @@ def test_all_faults_are_told_at_once() -> None:
         ("address.zip",),
         (),
     ]
+
+
+# The tabs of a sync
+
+
+SYNC: dict[str, Any] = {
+    "first_name": dynamic("name", transform=["first_name"]),
+    "email": dynamic("email"),
+}
+
+
+def sync_verdict(**changes: Any) -> TabVerdict:
+    """The verdict on a complete ``sync`` tab with changes; None takes a field away."""
+    fields = SYNC | {name.replace("__", "."): rule for name, rule in changes.items()}
+    return check_sync(RULES.validate_python({n: r for n, r in fields.items() if r}))
+
+
+def return_verdict(target: str, rule: dict[str, Any]) -> TabVerdict:
+    return check_return(RULES.validate_python({target: rule}))
+
+
+def test_the_example_of_a_sync_is_ready() -> None:
+    """Name and email are enough; labels of forms are whatever the campaign calls them."""
+    assert sync_verdict() == TabVerdict((), ())
+    assert sync_verdict(**{"meta.Last Name": dynamic("name", transform=["last_name"])}).ready
+
+
+@pytest.mark.parametrize("name", ["first_name", "email"])
+def test_each_required_target_of_a_sync_is_missed(name: str) -> None:
+    """Without a name or an email nobody becomes a referrer."""
+    judged = sync_verdict(**{name: None})
+    assert (judged.missing, judged.faults, judged.ready) == ((name,), (), False)
+    assert check_sync({}).missing == ("first_name", "email")
+
+
+@pytest.mark.parametrize("source", catalog.SYNC.source_names)
+def test_every_source_of_a_customer_may_be_mapped(source: str) -> None:
+    """By itself and within a template."""
+    name = source.replace("NAME", "Account rep")
+    assert sync_verdict(meta__Note=dynamic(name)).ready
+    assert sync_verdict(meta__Note={"type": "template", "template": f"x {{{name}}}"}).ready
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [("firstname", "first_name"), ("e-mail", "email"), ("meta.", "meta.LABEL")],
+)
+def test_an_unknown_target_of_a_sync(target: str, meant: str) -> None:
+    """The fault names whose field it is not, and what could stand there."""
+    (fault,) = sync_verdict(**{target: dynamic("name")}).faults
+    assert (fault.path, fault.found) == ((target,), target)
+    assert fault.message == f"Referral Factory's referrers have no field {target!r}"
+    assert nearest(fault.found, fault.allowed) == meant
+
+
+@pytest.mark.parametrize(
+    ("source", "meant"),
+    [
+        ("nmae", "name"),
+        ("adress.street", "address.street"),
+        ("mobil_phone", "mobile_phone"),
+        ("custom_field:", "custom_field:NAME"),
+        ("custom_field: ", "custom_field:NAME"),
+        ("first_name", None),
+        ("campaign.name", None),
+        ("referral_link", None),
+        ("meta.Phone", None),
+    ],
+)
+def test_an_unknown_source_of_a_sync(source: str, meant: str | None) -> None:
+    """Sources of a booking are none of a customer."""
+    (fault,) = sync_verdict(meta__Note=dynamic(source)).faults
+    assert (fault.path, fault.found) == (("meta.Note", "from"), source)
+    assert fault.message == f"ServiceTitan's customers have no field {source!r}"
+    assert fault.allowed == catalog.SYNC.source_names
+    if meant is not None:
+        assert nearest(fault.found, fault.allowed) == meant
+
+
+@pytest.mark.parametrize("type_", ["manual_input", "manual_select"])
+def test_one_address_for_all_is_wrong(type_: str) -> None:
+    """Every referrer would have the same email."""
+    judged = sync_verdict(email={"type": type_, "value": "office@example.com"})
+    assert not judged.ready
+    assert any("same email address" in fault.message for fault in judged.faults)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="mapping/validate.py _shared_email: a template without a source is not looked at",
+)
+def test_one_address_for_all_is_wrong_in_a_template_too() -> None:
+    """Text without a source is the same for every customer."""
+    assert not sync_verdict(email={"type": "template", "template": "office@example.com"}).ready
+
+
+def test_a_name_for_all_is_allowed_unless_blank() -> None:
+    """Somebody may greet all alike, but not nobody."""
+    assert sync_verdict(first_name={"type": "manual_input", "value": "Customer"}).ready
+    (fault,) = sync_verdict(first_name={"type": "manual_input", "value": " "}).faults
+    assert fault.message == "first_name would always be blank"
+
+
+def test_nothing_of_a_referrer_has_options() -> None:
+    """manual_select is for fields with options; the message says what to use."""
+    (fault,) = sync_verdict(meta__City={"type": "manual_select", "value": "Bath"}).faults
+    assert fault.path == ("meta.City", "type")
+    assert "manual_input" in fault.message
+
+
+def test_transforms_and_templates_of_a_sync_are_checked() -> None:
+    """A typo in a transform, and a template that is none."""
+    (fault,) = sync_verdict(first_name=dynamic("name", transform=["fist_name"])).faults
+    assert fault.path == ("first_name", "transform", 0)
+    assert nearest(fault.found, fault.allowed) == "first_name"
+    (fault,) = sync_verdict(meta__Note={"type": "template", "template": "{name"}).faults
+    assert fault.path == ("meta.Note", "template")
+
+
+@pytest.mark.parametrize(
+    ("target", "rule"),
+    [
+        ("custom_field:Referral Link", dynamic("referral_link")),
+        ("custom_field:#1234", dynamic("referral_code")),
+        ("custom_field:Referrals", dynamic("referrals_count")),
+        ("custom_field:Converted", dynamic("converted_referrals_count")),
+        ("custom_field:Status", {"type": "manual_select", "value": "Referrer"}),
+        ("custom_field:Status", {"type": "manual_input", "value": "Referrer"}),
+        ("custom_field:Note", {"type": "template", "template": "{referral_code}"}),
+    ],
+)
+def test_what_may_be_written_back(target: str, rule: dict[str, Any]) -> None:
+    """Custom fields by name or number take every data type; nothing is required."""
+    assert return_verdict(target, rule) == TabVerdict((), ())
+    assert check_return({}) == TabVerdict((), ())
+
+
+@pytest.mark.parametrize("target", ["custom_field:", "custom_field: ", "name", "Referral Link"])
+def test_nothing_but_custom_fields_is_written_back(target: str) -> None:
+    """A customer's own fields are not touched."""
+    judged = return_verdict(target, dynamic("referral_link"))
+    (fault,) = judged.faults
+    assert (fault.path, fault.found, judged.ready) == ((target,), target, False)
+    assert fault.message == f"ServiceTitan's customers have no field {target!r}"
+    assert fault.allowed == ("custom_field:NAME",)
+
+
+@pytest.mark.parametrize(
+    ("rule", "key"),
+    [
+        (dynamic("url"), "from"),
+        (dynamic("referal_link"), "from"),
+        (dynamic("name"), "from"),
+        ({"type": "template", "template": "{code}"}, "template"),
+    ],
+)
+def test_an_unknown_source_of_a_return_field(rule: dict[str, Any], key: str) -> None:
+    """Only links, codes and counts go back."""
+    (fault,) = return_verdict("custom_field:Link", rule).faults
+    assert fault.path == ("custom_field:Link", key)
+    assert fault.message.startswith("Referral Factory's referrers have no field")
+    assert fault.allowed == catalog.RETURN.source_names
