@@ -69,6 +69,11 @@ class KnownCustomer:
     contacts: Sequence[CustomerContact] = ()
     last_job_at: datetime | None = None
 
+    @property
+    def created_day(self) -> date:
+        """The day on which the customer was made, in UTC."""
+        return utc_day(self.customer.created_on)
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -85,14 +90,16 @@ class Filter:
         return (
             self.customer_type in ("", customer.type)
             and (not self.tags or not self.tags.isdisjoint(customer.tag_type_ids))
-            and (self.created_since is None or _day(customer.created_on) >= self.created_since)
+            and (self.created_since is None or known.created_day >= self.created_since)
             and (
-                self.has_job_since is None or (job is not None and _day(job) >= self.has_job_since)
+                self.has_job_since is None
+                or (job is not None and utc_day(job) >= self.has_job_since)
             )
         )
 
 
-def _day(at: datetime) -> date:
+def utc_day(at: datetime) -> date:
+    """The day of an instant, in UTC."""
     return at.astimezone(UTC).date()
 
 
@@ -164,7 +171,7 @@ class CustomerSubject:
             case "mobile_phone":
                 return self._number(MOBILE_PHONE)
             case "created_on":
-                return _day(customer.created_on).isoformat()
+                return self.known.created_day.isoformat()
             case _:
                 return str(getattr(customer, source))
 
