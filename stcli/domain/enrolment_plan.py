@@ -154,8 +154,8 @@ def _decided(
         _keep_in_step(made, known, verdict, around)
     else:
         _enrol(made, known, verdict, rules, around)
-    if made.row.reason or made.row.update_due:
-        # Counted once: by its reason, or as an update when that is written.
+    if made.row.reason or made.row.update_due or made.failure is not None:
+        # Counted once: by its reason, as a failure, or as an update when that is written.
         made.count = None
     return made
 

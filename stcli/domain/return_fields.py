@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from stcli.domain.catalog import COUNT_SOURCES
 from stcli.domain.mapping.apply import map_fields
@@ -93,9 +94,9 @@ def is_same(one: str, other: str, data_type: str) -> bool:
     return first is not None and first == second
 
 
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
+
+
 def _number(text: str) -> Decimal | None:
-    try:
-        found = Decimal(text.strip())
-    except InvalidOperation:
-        return None
-    return found if found.is_finite() else None
+    found = text.strip()
+    return Decimal(found) if _NUMBER.fullmatch(found) else None

@@ -6,7 +6,7 @@ Callers hold the world's lock.
 
 import random
 import string
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date
 
@@ -29,7 +29,11 @@ class Account:
         self.rewards: dict[int, DueReward] = {}
         self._by_code: dict[str, int] = {}
         self._by_email: dict[tuple[int, str], int] = {}
-        self._referred: defaultdict[int, set[int]] = defaultdict(set)
+        self._rewarded: set[int] = set()
+        # Kept up with every change: a page shows the numbers of 250 users, and one referrer may
+        # have sent half of the account.
+        self._referrals: Counter[int] = Counter()
+        self._qualified: Counter[int] = Counter()
         self._order: list[User] | None = None
 
     def next_id(self) -> int:
@@ -96,7 +100,7 @@ class Account:
         self._by_code[user.code] = user.id
         self._by_email[campaign.id, email.casefold()] = user.id
         if referrer is not None:
-            self._referred[referrer.id].add(user.id)
+            self._referrals[referrer.id] += 1
         if self._order is not None:
             self._order.append(user)
         return user
@@ -111,28 +115,27 @@ class Account:
         self._by_code.pop(user.code, None)
         self._by_email.pop((user.campaign_id, user.email.casefold()), None)
         if user.referrer_id is not None:
-            self._referred[user.referrer_id].discard(user.id)
+            self._referrals[user.referrer_id] -= 1
+            self._qualified[user.referrer_id] -= user.qualified_at is not None
         self._order = None
 
     def analytics(self, user: User) -> dict[str, int]:
-        referred = self._referred.get(user.id, set())
-        qualified = sum(self.users[i].qualified_at is not None for i in referred)
         return {
             "reach": user.reach,
-            "referrals": len(referred),
-            "qualified_referrals": qualified,
+            "referrals": self._referrals[user.id],
+            "qualified_referrals": self._qualified[user.id],
         }
 
     def qualify(self, user: User, *, qualified: bool) -> None:
         """Sets the state; the first qualification of a lead makes its referrer's reward due."""
-        if not qualified:
-            user.qualified_at = None
+        if qualified == (user.qualified_at is not None):
             return
-        if user.qualified_at is not None:
+        user.qualified_at = self.clock.today() if qualified else None
+        if user.referrer_id is None:
             return
-        user.qualified_at = self.clock.today()
-        rewarded = any(reward.lead_id == user.id for reward in self.rewards.values())
-        if user.referrer_id is not None and not rewarded:
+        self._qualified[user.referrer_id] += 1 if qualified else -1
+        if qualified and user.id not in self._rewarded:
+            self._rewarded.add(user.id)
             reward = DueReward(
                 id=self.next_id(),
                 reward_id=user.campaign_id,

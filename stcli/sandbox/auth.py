@@ -19,19 +19,25 @@ class TokenApi:
         self._windows: dict[str, SlidingWindow] = {}
         self.operations: tuple[Operation, ...] = (Operation("POST", "/connect/token", self._token),)
 
-    def serve(self, operation: Operation | None, call: Call) -> Answer:
+    def admit(self, operation: Operation | None, call: Call) -> Answer | None:
+        if operation is None:
+            return None
+        client_id = _form(call).get("client_id", "")
+        wait = self._window(client_id).admit(self._world.clock.seconds())
+        if wait is None:
+            return None
+        headers = {"Retry-After": retry_after(wait, self._world.settings.retry_after)}
+        return Answer(429, {"error": "slow_down"}, headers)
+
+    def perform(self, operation: Operation | None, call: Call) -> Answer:
         return Answer(404) if operation is None else operation.handle(call)
 
     def fault_body(self, status: int) -> dict[str, Any]:
         return {"error": "server_error" if status >= 500 else "temporarily_unavailable"}
 
     def _token(self, call: Call) -> Answer:
-        form = {name: found[0] for name, found in parse_qs(call.body.decode("latin-1")).items()}
+        form = _form(call)
         client_id = form.get("client_id", "")
-        wait = self._window(client_id).admit(self._world.clock.seconds())
-        if wait is not None:
-            headers = {"Retry-After": retry_after(wait, self._world.settings.retry_after)}
-            return Answer(429, {"error": "slow_down"}, headers)
         kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
             return Answer(400, {"error": "invalid_request"})
@@ -57,3 +63,7 @@ class TokenApi:
             client_id,
             SlidingWindow(settings.token_requests_per_window, settings.token_window_seconds),
         )
+
+
+def _form(call: Call) -> dict[str, str]:
+    return {name: found[0] for name, found in parse_qs(call.body.decode("latin-1")).items()}

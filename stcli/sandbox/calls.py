@@ -78,8 +78,14 @@ class Api(Protocol):
     prefix: str
     operations: tuple[Operation, ...]
 
-    def serve(self, operation: Operation | None, call: Call) -> Answer:
-        """The answer to a call; None is a route that does not exist."""
+    def admit(self, operation: Operation | None, call: Call) -> Answer | None:
+        """Checks who calls and counts the call, once for each arrival; an answer is a refusal.
+
+        An operation of None is a route that does not exist.
+        """
+
+    def perform(self, operation: Operation | None, call: Call) -> Answer:
+        """What an admitted call does, whenever it comes to that."""
 
     def fault_body(self, status: int) -> dict[str, Any]:
         """The error body that a scripted failure of this server shows."""

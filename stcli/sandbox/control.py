@@ -13,7 +13,7 @@ from stcli.sandbox.control_office import OfficeRoutes
 from stcli.sandbox.faults import Fault
 from stcli.sandbox.grants import SCOPES, Grant
 from stcli.sandbox.records import User
-from stcli.sandbox.referralfactory import merge_meta, user_body
+from stcli.sandbox.referralfactory import campaign_body, merge_meta, user_body
 from stcli.sandbox.seed import MAIN_CAMPAIGN, add_grant
 from stcli.sandbox.world import Unknown, World
 
@@ -47,7 +47,11 @@ class ControlApi:
             *OfficeRoutes(world).operations(),
         )
 
-    def serve(self, operation: Operation | None, call: Call) -> Answer:
+    def admit(self, operation: Operation | None, call: Call) -> Answer | None:
+        del operation, call
+        return None
+
+    def perform(self, operation: Operation | None, call: Call) -> Answer:
         try:
             if operation is None:
                 return Answer(404, {"error": "there is nothing under this address"})
@@ -117,7 +121,10 @@ class ControlApi:
         return Answer(200, {"token": self._world.rotate_rf_token()})
 
     def _change_campaign(self, call: Call) -> Answer:
-        fields = read_fields(call, {"status": str, "name": str, "fields": dict, "deleted": bool})
+        """`ends_at` given as null takes the end back."""
+        fields = read_fields(
+            call, {"status": str, "ends_at": str, "name": str, "fields": dict, "deleted": bool}
+        )
         account = self._world.account
         campaign = account.campaign(call.params["code"])
         if campaign is None:
@@ -129,9 +136,11 @@ class ControlApi:
         if status not in CAMPAIGN_STATUSES:
             raise ValueError(f"status must be one of {', '.join(CAMPAIGN_STATUSES)}")
         campaign.status = status
+        if "ends_at" in fields.values:
+            campaign.ends_at = _date(fields, "ends_at")
         campaign.name = fields.text("name", campaign.name)
         campaign.fields.update(fields.get("fields") or {})
-        return Answer(200, {"code": campaign.code, "status": campaign.status})
+        return Answer(200, campaign_body(campaign))
 
     def _users(self, call: Call) -> Answer:
         del call
@@ -143,6 +152,7 @@ class ControlApi:
             {
                 "qualified": bool,
                 "unsubscribed": bool,
+                "unsubscribed_at": str,
                 "deleted": bool,
                 "first_name": str,
                 "email": str,
@@ -163,6 +173,8 @@ class ControlApi:
         if "unsubscribed" in fields:
             today = self._world.clock.today()
             user.unsubscribed_at = today if fields.get("unsubscribed") else None
+        if "unsubscribed_at" in fields:
+            user.unsubscribed_at = _date(fields, "unsubscribed_at")
         if "email" in fields:
             account.change_email(user, fields.text("email", ""))
         _change_by_hand(user, fields)

@@ -4,8 +4,8 @@ from typing import Any
 
 from stcli.sandbox.calls import Answer, Call, Operation, Refusal
 from stcli.sandbox.clock import parse_instant
-from stcli.sandbox.control_input import read_fields
-from stcli.sandbox.records import Booking, Suppression
+from stcli.sandbox.control_input import Fields, read_fields
+from stcli.sandbox.records import Booking
 from stcli.sandbox.servicetitan_bodies import (
     booking_body,
     booking_contact_body,
@@ -14,11 +14,13 @@ from stcli.sandbox.servicetitan_bodies import (
     customer_body,
     history_event_body,
     job_export_body,
+    suppression_body,
 )
 from stcli.sandbox.settings import OTHER_BOOKING_PROVIDER_ID
 from stcli.sandbox.world import Unknown, World
 
 LINKS = ("both", "booking_only", "job_only")
+REASONS = ("Unsubscribe", "Bounce", "SpamReport", "ManualUnsubscribe", "NeverEmail")
 BOOKING_STATUSES = ("New", "Accepted", "Converted", "Dismissed")
 JOB_FIELDS = {
     "total": float,
@@ -84,9 +86,12 @@ class OfficeRoutes:
             Operation("POST", "/jobs/{id}/history", self._add_event),
             Operation("POST", "/customers", self._add_customer),
             Operation("POST", "/customers/{id}", self._change_customer),
+            Operation("POST", "/customers/{id}/merge", self._merge),
             Operation("POST", "/customers/{id}/contacts", self._add_contact),
+            Operation("POST", "/customers/{id}/jobs", self._add_job),
             Operation("POST", "/contacts/{id}", self._change_contact),
             Operation("POST", "/suppressions", self._suppress),
+            Operation("POST", "/suppressions/{id}", self._change_suppression),
         )
 
     # Bookings
@@ -205,11 +210,44 @@ class OfficeRoutes:
         for type_id, value in (values.pop("custom_fields", None) or {}).items():
             if int(type_id) not in tenant.custom_fields:
                 raise Unknown(f"no custom field type {type_id}")
-            customer.custom_fields[int(type_id)] = value
+            customer.custom_fields = {**customer.custom_fields, int(type_id): value}
         for name, value in values.items():
             setattr(customer, name, value)
         tenant.touch_customer(customer)
         return Answer(200, customer_body(customer, tenant))
+
+    def _merge(self, call: Call) -> Answer:
+        into = read_fields(call, {"into": int}).get("into")
+        if into is None:
+            raise Refusal(400, "into is needed: the id of the survivor")
+        tenant, customer = self._world.merge_customers(_id(call), into)
+        return Answer(200, customer_body(customer, tenant))
+
+    def _add_job(self, call: Call) -> Answer:
+        """`date` is the day it was made and, where the status says so, completed."""
+        fields = read_fields(
+            call,
+            {
+                "date": str,
+                "status": str,
+                "total": float,
+                "job_type_id": int,
+                "business_unit_id": int,
+                "tag_type_ids": list,
+                "no_charge": bool,
+            },
+        )
+        job = self._world.add_job(
+            _id(call),
+            status=fields.text("status", "Completed"),
+            date=None if "date" not in fields else parse_instant(fields.text("date", "")),
+            total=fields.number("total"),
+            job_type_id=fields.get("job_type_id"),
+            business_unit_id=fields.get("business_unit_id"),
+            tag_type_ids=fields.get("tag_type_ids") or (),
+            no_charge=bool(fields.get("no_charge")),
+        )
+        return Answer(201, job_export_body(job))
 
     def _add_contact(self, call: Call) -> Answer:
         fields = read_fields(call, {"type": str, "value": str, "marketing_enabled": bool})
@@ -234,19 +272,39 @@ class OfficeRoutes:
         raise Unknown(f"no contact {number}")
 
     def _suppress(self, call: Call) -> Answer:
+        """An address has one suppression: it is lifted by `active` false and put back by true."""
         fields = read_fields(call, {"email": str, "reason": str, "active": bool})
+        email = fields.text("email", "")
         tenant = self._world.tenant
-        number = tenant.next_id()
-        now = self._world.clock.tick()
-        tenant.suppressions[number] = Suppression(
-            number,
-            fields.text("email", ""),
-            fields.text("reason", "Unsubscribe"),
-            now,
-            now,
-            active=fields.get("active") is not False,
-        )
-        return Answer(201, {"id": number})
+        found = tenant.suppression_of(email)
+        if found is None:
+            found = tenant.suppress(email, _reason(fields, "Unsubscribe"))
+            found.active = fields.get("active") is not False
+            return Answer(201, suppression_body(found))
+        found.active = fields.get("active") is not False
+        found.reason = _reason(fields, found.reason)
+        tenant.touch_suppression(found)
+        return Answer(200, suppression_body(found))
+
+    def _change_suppression(self, call: Call) -> Answer:
+        fields = read_fields(call, {"reason": str, "active": bool})
+        number = _id(call)
+        for tenant in self._world.tenants.values():
+            found = tenant.suppressions.get(number)
+            if found is not None:
+                if "active" in fields:
+                    found.active = fields.get("active")
+                found.reason = _reason(fields, found.reason)
+                tenant.touch_suppression(found)
+                return Answer(200, suppression_body(found))
+        raise Unknown(f"no suppression {number}")
+
+
+def _reason(fields: Fields, default: str) -> str:
+    reason = fields.text("reason", default)
+    if reason not in REASONS:
+        raise Refusal(400, f"reason must be one of {', '.join(REASONS)}")
+    return reason
 
 
 def _id(call: Call) -> int:

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -72,9 +73,7 @@ class Gateway:
             if course.ending in ("answer", "truncate"):
                 answer = done
         elif course.effect == "late":
-            task = asyncio.create_task(self._commit_late(fault, api, operation, call))
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
+            self._commit_later(fault, api, operation, call)
         if fault.seconds:
             await asyncio.sleep(fault.seconds)
         match course.ending:
@@ -93,20 +92,36 @@ class Gateway:
                 return DROPPED
         return answer.status
 
+    def _commit_later(
+        self, fault: Fault, api: Api, operation: Operation | None, call: Call
+    ) -> None:
+        """The call is admitted now, when it arrives: limits count arrivals, not what they cause."""
+        with self._world.lock:
+            refused = api.admit(operation, call) is not None
+        if not refused:
+            task = asyncio.create_task(self._commit_late(fault, api, operation, call))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
     async def _commit_late(
         self, fault: Fault, api: Api, operation: Operation | None, call: Call
     ) -> None:
         await asyncio.sleep(fault.seconds + fault.commit_after_seconds)
-        self._serve(api, operation, call)
+        self._guarded(call, lambda: api.perform(operation, call))
 
     def _serve(self, api: Api, operation: Operation | None, call: Call) -> Answer:
-        with self._world.lock:
-            try:
-                return api.serve(operation, call)
-            except Exception:  # noqa: BLE001 - a defect of the sandbox must show, not end it
-                self._world.traffic.defects += 1
-                _log.exception("the sandbox failed to answer %s %s", call.method, call.path)
-                return Answer(500, {"sandbox_defect": f"{call.method} {call.template}"})
+        return self._guarded(
+            call, lambda: api.admit(operation, call) or api.perform(operation, call)
+        )
+
+    def _guarded(self, call: Call, act: Callable[[], Answer]) -> Answer:
+        try:
+            with self._world.lock:
+                return act()
+        except Exception:  # noqa: BLE001 - a defect of the sandbox must show, not end it
+            self._world.traffic.defects += 1
+            _log.exception("the sandbox failed to answer %s %s", call.method, call.path)
+            return Answer(500, {"sandbox_defect": f"{call.method} {call.template}"})
 
 
 class _Endpoint:

@@ -1,8 +1,20 @@
-"""The records that the emulated servers keep, in the words of their owners' APIs."""
+"""The records that the emulated servers keep, in the words of their owners' APIs.
 
+A customer's collections are never changed in place, only replaced: most are empty, and a hundred
+thousand customers share the empty ones and their addresses.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
+
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[Any, Any]:
+    return NOTHING
 
 
 @dataclass(slots=True)
@@ -69,7 +81,7 @@ class Job:
     recall_for_id: int | None = None
     warranty_id: int | None = None
     no_charge: bool = False
-    tag_type_ids: list[int] = field(default_factory=list)
+    tag_type_ids: Sequence[int] = ()
     booking_id: int | None = None
     total: float | None = None
     active: bool = True
@@ -95,7 +107,7 @@ class Customer:
     id: int
     name: str
     type: str
-    address: dict[str, Any]
+    address: Mapping[str, Any]
     created_on: datetime
     modified_on: datetime
     active: bool = True
@@ -108,10 +120,10 @@ class Customer:
     payment_term_id: int | None = None
     credit_limit: float | None = None
     credit_limit_balance: float | None = None
-    tag_type_ids: list[int] = field(default_factory=list)
-    custom_fields: dict[int, str] = field(default_factory=dict)
-    external_data: dict[str, dict[str, str]] = field(default_factory=dict)
-    contacts: list[int] = field(default_factory=list)
+    tag_type_ids: Sequence[int] = ()
+    custom_fields: Mapping[int, str] = field(default_factory=_nothing)
+    external_data: Mapping[str, Mapping[str, str]] = field(default_factory=_nothing)
+    contacts: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -163,6 +175,7 @@ class ReferralCampaign:
     url: str
     created_at: datetime
     status: str = "launched"
+    ends_at: date | None = None
     fields: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 

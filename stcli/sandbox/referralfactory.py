@@ -55,13 +55,20 @@ class ReferralFactoryApi:
             Operation("GET", "/rewards/due/{metric}", self._rewards),
         )
 
-    def serve(self, operation: Operation | None, call: Call) -> Answer:
+    def admit(self, operation: Operation | None, call: Call) -> Answer | None:
+        del operation
         try:
             self._admit(call)
+        except Refusal as refusal:
+            return _refused(refusal)
+        return None
+
+    def perform(self, operation: Operation | None, call: Call) -> Answer:
+        try:
             handle = _nothing_here if operation is None else operation.handle
             return handle(call)
         except Refusal as refusal:
-            return Answer(refusal.status, _error_body(refusal), refusal.headers)
+            return _refused(refusal)
 
     def fault_body(self, status: int) -> dict[str, Any]:
         return {"code": status, "message": MESSAGES.get(status, "The request failed.")}
@@ -90,13 +97,13 @@ class ReferralFactoryApi:
 
     def _campaigns(self, call: Call) -> Answer:
         campaigns = list(self._world.account.campaigns.values())
-        return Answer(200, _page(call, campaigns, _campaign_body))
+        return Answer(200, _page(call, campaigns, campaign_body))
 
     def _campaign(self, call: Call) -> Answer:
         found = self._world.account.campaign(call.params["identifier"])
         if found is None:
             raise Refusal(404, "There is no such campaign.")
-        return Answer(200, {"data": _campaign_body(found)})
+        return Answer(200, {"data": campaign_body(found)})
 
     # Users
 
@@ -246,7 +253,7 @@ def _positive(call: Call, name: str, default: int) -> int:
     return int(text)
 
 
-def _campaign_body(campaign: ReferralCampaign) -> dict[str, Any]:
+def campaign_body(campaign: ReferralCampaign) -> dict[str, Any]:
     return {
         "id": campaign.id,
         "name": campaign.name,
@@ -256,7 +263,7 @@ def _campaign_body(campaign: ReferralCampaign) -> dict[str, Any]:
         "reach": 0,
         "status": campaign.status,
         "starts_at": None,
-        "ends_at": None,
+        "ends_at": _date(campaign.ends_at),
         "created_at": campaign.created_at.strftime("%Y-%m-%d %H:%M:%S"),
         "fields": {kind: campaign.fields.get(kind, []) for kind in (REFERRING, INVITED)},
     }
@@ -299,6 +306,10 @@ def _reward_body(reward: DueReward) -> dict[str, Any]:
         "count": 1,
         "total": reward.total,
     }
+
+
+def _refused(refusal: Refusal) -> Answer:
+    return Answer(refusal.status, _error_body(refusal), refusal.headers)
 
 
 def _error_body(refusal: Refusal) -> dict[str, Any]:

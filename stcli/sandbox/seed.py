@@ -5,37 +5,26 @@ free for examples.
 """
 
 import random
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from stcli.sandbox.account import INVITED, REFERRING
+from stcli.sandbox.crowd import FIRST_NAMES, LAST_NAMES
 from stcli.sandbox.grants import Grant
-from stcli.sandbox.records import (
-    Customer,
-    CustomFieldType,
-    NamedSetting,
-    ProviderTag,
-    ReferralCampaign,
-    Suppression,
-)
+from stcli.sandbox.records import CustomFieldType, NamedSetting, ProviderTag, ReferralCampaign
+from stcli.sandbox.seed_customers import CUSTOMER_DAYS, fill_customers
 from stcli.sandbox.settings import (
     BOOKING_PROVIDER_ID,
     OTHER_BOOKING_PROVIDER_ID,
     SandboxSettings,
 )
 from stcli.sandbox.tenant import Tenant
-from stcli.sandbox.world import World, example_address
+from stcli.sandbox.world import World, example_phone
 
 MAIN_CAMPAIGN = "spring-hvac"
 OTHER_CAMPAIGN = "autumn-plumbing"
 LEAD_DAYS = 20
-CUSTOMER_DAYS = 400
 
-FIRST_NAMES = (
-    "Ava Ben Carla Dmitri Elena Farid Grace Hugo Ines Jonas Kira Liam Mona Nils Olga Pavel Quinn "
-    "Rosa Samir Tara Umar Vera Wen Yara"
-).split()
-LAST_NAMES = "Abbott Brandt Castillo Dubois Evans Fischer Garcia Haddad Ivanov Jensen Kim".split()
 UNICODE_NAME = "Zoë Łukasiewicz 王"
 REFERRERS = (
     ("Rita", "Direct"),
@@ -75,7 +64,7 @@ def build_world(settings: SandboxSettings) -> World:
         ),
     )
     add_provider_tag(tenant, OTHER_BOOKING_PROVIDER_ID, "Website")
-    _fill_customers(world, tenant, source)
+    fill_customers(world, tenant, source)
     world.add_booking(
         {"name": "Iris Example", "externalId": "web-1001"}, provider=OTHER_BOOKING_PROVIDER_ID
     )
@@ -97,7 +86,7 @@ def _fill_account(world: World, source: random.Random) -> None:
             f"{name.lower()}.referrer@example.com",
             source=how,
             signed_up_at=today - timedelta(days=LEAD_DAYS + 10 - number),
-            meta=[{"field": "Phone", "value": _phone(number)}],
+            meta=[{"field": "Phone", "value": example_phone(number)}],
         )
         for number, (name, how) in enumerate(REFERRERS)
     ]
@@ -137,7 +126,7 @@ def _fill_account(world: World, source: random.Random) -> None:
 
 def _lead_meta(number: int, source: random.Random) -> list[dict[str, str | None]]:
     last_name: dict[str, str | None] = {"field": "Last Name", "value": source.choice(LAST_NAMES)}
-    phone: dict[str, str | None] = {"field": "Phone", "value": _phone(20 + number)}
+    phone: dict[str, str | None] = {"field": "Phone", "value": example_phone(20 + number)}
     return [last_name] if number % 6 == 4 else [last_name, phone]
 
 
@@ -208,63 +197,3 @@ def add_provider_tag(tenant: Tenant, number: int, name: str) -> None:
     now = tenant.clock.now()
     tag = ProviderTag(number, name, f"Bookings made by {name}", now, now)
     tenant.provider_tags[number] = tag
-
-
-def _fill_customers(world: World, tenant: Tenant, source: random.Random) -> None:
-    count = world.settings.customers
-    now = world.clock.now()
-    step = timedelta(days=CUSTOMER_DAYS) / max(1, count + 1)
-    customers: list[Customer] = []
-    for number in range(count):
-        when = now - step * (count - number)
-        customers.append(_add_customer(world, tenant, number, when, source))
-    for offset, customer in enumerate(customers[:24]):
-        _make_special(tenant, offset, customer, customers)
-
-
-def _add_customer(
-    world: World, tenant: Tenant, number: int, when: datetime, source: random.Random
-) -> Customer:
-    first, last = source.choice(FIRST_NAMES), source.choice(LAST_NAMES)
-    email = f"customer{number + 1}@example.com"
-    contacts = [("MobilePhone", _phone(number)), ("Email", email)]
-    if number == 7:
-        contacts.pop()
-    elif number == 8:
-        contacts[1] = ("Email", "not-an-email")
-    elif number == 9:
-        contacts[1] = ("Email", "customer1@example.com")
-    return world.add_customer(
-        f"{first} {last}",
-        contacts=contacts,
-        type="Commercial" if number % 9 == 4 else "Residential",
-        address=example_address(number),
-        tenant_id=tenant.id,
-        at=when,
-    )
-
-
-def _make_special(
-    tenant: Tenant, number: int, customer: Customer, customers: list[Customer]
-) -> None:
-    """Customers whom a referral program must leave alone, one of each sort."""
-    if number == 10:
-        customer.active = False
-    elif number == 11:
-        customer.active = False
-        customer.merged_to_id = customers[0].id
-    elif number == 12:
-        customer.do_not_mail = True
-    elif number == 13:
-        customer.do_not_service = True
-    elif number == 14:
-        tenant.contacts[customer.contacts[1]].marketing_enabled = False
-    elif number == 15:
-        key = tenant.next_id()
-        email = tenant.contacts[customer.contacts[1]].value
-        when = customer.modified_on
-        tenant.suppressions[key] = Suppression(key, email, "Unsubscribe", when, when)
-
-
-def _phone(number: int) -> str:
-    return f"217-555-01{number % 100:02d}"

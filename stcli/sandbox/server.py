@@ -6,6 +6,7 @@ to listen on an address that another machine could reach.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -87,6 +88,9 @@ def serve(
     with bind(host, port) as listener:
         addresses = Addresses.of(listener)
         app = create_app(settings)
+        # A hundred thousand customers that stay until the end: a collection would look at each of
+        # them while every caller waits.
+        gc.freeze()
         server = _QuietServer(_config(app))
         if on_ready is not None:
             ready = on_ready

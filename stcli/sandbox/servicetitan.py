@@ -42,18 +42,25 @@ class ServiceTitanApi:
             *ListRoutes(world).operations(),
         )
 
-    def serve(self, operation: Operation | None, call: Call) -> Answer:
-        try:
-            return self._answer(operation, call)
-        except Refusal as refusal:
-            body = self._problem(refusal.status, refusal.title, refusal.errors)
-            return Answer(refusal.status, body, refusal.headers)
-
-    def _answer(self, operation: Operation | None, call: Call) -> Answer:
+    def admit(self, operation: Operation | None, call: Call) -> Answer | None:
         if operation is None:
-            raise Refusal(404, f"There is nothing under {call.path}.")
-        self._admit(operation, call)
-        return operation.handle(call)
+            return None
+        try:
+            self._admit(operation, call)
+        except Refusal as refusal:
+            return self._refused(refusal)
+        return None
+
+    def perform(self, operation: Operation | None, call: Call) -> Answer:
+        handle = _nothing_here if operation is None else operation.handle
+        try:
+            return handle(call)
+        except Refusal as refusal:
+            return self._refused(refusal)
+
+    def _refused(self, refusal: Refusal) -> Answer:
+        body = self._problem(refusal.status, refusal.title, refusal.errors)
+        return Answer(refusal.status, body, refusal.headers)
 
     def fault_body(self, status: int) -> dict[str, Any]:
         return self._problem(status, TITLES.get(status, "The request failed."), {})
@@ -105,3 +112,7 @@ class ServiceTitanApi:
             "errors": errors,
             "data": {},
         }
+
+
+def _nothing_here(call: Call) -> Answer:
+    raise Refusal(404, f"There is nothing under {call.path}.")

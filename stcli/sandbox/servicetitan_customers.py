@@ -160,9 +160,8 @@ class CustomerRoutes(Routes):
         if fields is not None:
             _check_fields(tenant, fields)
             listed = {field["typeId"]: field["value"] for field in fields}
-            if self.world.settings.custom_fields_patch == "replace":
-                customer.custom_fields.clear()
-            customer.custom_fields.update(listed)
+            replaces = self.world.settings.custom_fields_patch == "replace"
+            customer.custom_fields = listed if replaces else {**customer.custom_fields, **listed}
         application = None
         if external is not None:
             application = external["applicationGuid"]
@@ -180,7 +179,7 @@ class CustomerRoutes(Routes):
         return customer
 
 
-def _keys(tenant: Tenant, customer_id: int) -> list[int]:
+def _keys(tenant: Tenant, customer_id: int) -> tuple[int, ...]:
     return tenant.customers[customer_id].contacts
 
 
@@ -252,10 +251,10 @@ def _store_external_data(customer: Customer, external: dict[str, Any]) -> None:
     application = external["applicationGuid"]
     kept: dict[str, str] = {}
     if external.get("patchMode") == "Merge":
-        kept = customer.external_data.get(application, {})
+        kept.update(customer.external_data.get(application, {}))
     for item in external["externalData"]:
         if item.get("value") is None:
             kept.pop(item["key"], None)
         else:
             kept[item["key"]] = item["value"]
-    customer.external_data[application] = kept
+    customer.external_data = {**customer.external_data, application: kept}

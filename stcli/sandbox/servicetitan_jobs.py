@@ -100,11 +100,14 @@ class JobRoutes(Routes):
 def _filtered(tenant: Tenant, query: Query) -> Iterable[Job]:
     found: Iterable[Job]
     booking_id = query.integer("bookingId")
+    customer_id = query.integer("customerId")
     ids = query.ids()
     if booking_id is not None:
         found = [tenant.jobs[key] for key in tenant.jobs_by_booking.get(booking_id, ())]
     elif ids is not None:
         found = [tenant.jobs[key] for key in sorted(set(ids) & tenant.jobs.keys())]
+    elif customer_id is not None:
+        found = [tenant.jobs[key] for key in tenant.jobs_by_customer.get(customer_id, ())]
     else:
         found = tenant.jobs.values()
     conditions = _conditions(query, ids)

@@ -6,6 +6,7 @@ the end of its feed. Callers hold the world's lock.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from stcli.sandbox.clock import VirtualClock
@@ -113,6 +114,31 @@ class Tenant:
 
     # Jobs
 
+    def new_job(
+        self,
+        customer_id: int,
+        when: datetime,
+        status: str,
+        *,
+        business_unit_id: int | None = None,
+        job_type_id: int | None = None,
+        campaign_id: int | None = None,
+    ) -> Job:
+        """A job that is not in the lists yet; what is not said is the first of its list."""
+        number = self.next_id()
+        return Job(
+            id=number,
+            number=str(number),
+            customer_id=customer_id,
+            location_id=self.next_id(),
+            status=status,
+            business_unit_id=business_unit_id or next(iter(self.business_units)),
+            job_type_id=job_type_id or next(iter(self.job_types)),
+            campaign_id=campaign_id or next(iter(self.campaigns)),
+            created_on=when,
+            modified_on=when,
+        )
+
     def add_job(self, job: Job) -> Job:
         self.jobs[job.id] = job
         if job.booking_id is not None:
@@ -132,12 +158,15 @@ class Tenant:
         if booking_id is not None:
             self.jobs_by_booking[booking_id].append(job.id)
 
-    def add_event(self, job: Job, event_type: str, memo: str = "") -> HistoryEvent:
+    def add_event(
+        self, job: Job, event_type: str, memo: str = "", at: datetime | None = None
+    ) -> HistoryEvent:
+        """`at` may lie in the past only while nothing newer is in the feeds (sample data)."""
         event = HistoryEvent(
             id=self.next_id(),
             job_id=job.id,
             event_type=event_type,
-            date=self.clock.tick(),
+            date=at or self.clock.tick(),
             memo=memo,
             employee_id=OFFICE_USER_ID,
         )
@@ -160,13 +189,49 @@ class Tenant:
 
     def add_contact(self, contact: CustomerContact) -> CustomerContact:
         self.contacts[contact.id] = contact
-        self.customers[contact.customer_id].contacts.append(contact.id)
+        self.customers[contact.customer_id].contacts += (contact.id,)
         self.contact_feed.changed(contact.id, contact.modified_on)
         return contact
 
     def touch_contact(self, contact: CustomerContact) -> None:
         contact.modified_on = self.clock.tick()
         self.contact_feed.changed(contact.id, contact.modified_on)
+
+    def merge_customer(self, customer: Customer, survivor: Customer) -> None:
+        """Contacts and jobs go over to the survivor and are dated; the survivor itself is not.
+
+        Whoever follows the customers alone does not hear what the survivor gained.
+        """
+        for key in customer.contacts:
+            contact = self.contacts[key]
+            contact.customer_id = survivor.id
+            self.touch_contact(contact)
+        for job_id in self.jobs_by_customer.pop(customer.id, ()):
+            job = self.jobs[job_id]
+            job.customer_id = survivor.id
+            self.jobs_by_customer[survivor.id].append(job_id)
+            self.touch_job(job)
+        survivor.contacts += customer.contacts
+        customer.contacts = ()
+        customer.active = False
+        customer.merged_to_id = survivor.id
+        self.touch_customer(customer)
+
+    # Suppressed emails
+
+    def suppress(self, email: str, reason: str, at: datetime | None = None) -> Suppression:
+        when = at or self.clock.tick()
+        suppression = Suppression(self.next_id(), email, reason, when, when)
+        self.suppressions[suppression.id] = suppression
+        return suppression
+
+    def touch_suppression(self, suppression: Suppression) -> None:
+        suppression.modified_on = self.clock.tick()
+
+    def suppression_of(self, email: str) -> Suppression | None:
+        wanted = email.casefold()
+        found = (s for s in self.suppressions.values() if s.email.casefold() == wanted)
+        return next(found, None)
 
     def counts(self) -> dict[str, int]:
         by_status = {

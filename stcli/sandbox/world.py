@@ -8,8 +8,10 @@ call these methods from their own thread; each takes the lock.
 import itertools
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
+from functools import cache
 from typing import Any, Literal
 
 from stcli.sandbox.account import Account
@@ -29,6 +31,7 @@ from stcli.sandbox.settings import Credentials, SandboxSettings
 from stcli.sandbox.tenant import JOB_STATUSES, Tenant
 from stcli.sandbox.traffic import Traffic
 
+HOUSES = 1000
 LinkedBy = Literal["both", "booking_only", "job_only"]
 
 
@@ -201,30 +204,22 @@ class World:
                 customer_id = self._customer_of(tenant, booking).id
             elif customer_id not in tenant.customers:
                 raise Unknown(f"no customer {customer_id}")
-            now = tenant.clock.tick()
-            job_id = tenant.next_id()
-            job = Job(
-                id=job_id,
-                number=str(job_id),
-                customer_id=customer_id,
-                location_id=tenant.next_id(),
-                status="Scheduled",
-                business_unit_id=business_unit_id
-                or booking.business_unit_id
-                or next(iter(tenant.business_units)),
-                job_type_id=job_type_id or booking.job_type_id or next(iter(tenant.job_types)),
-                campaign_id=booking.campaign_id or next(iter(tenant.campaigns)),
-                created_on=now,
-                modified_on=now,
-                priority=booking.priority or "Normal",
-                summary=booking.summary,
-                recall_for_id=recall_for_id,
-                warranty_id=warranty_id,
-                no_charge=no_charge,
-                tag_type_ids=list(tag_type_ids or ()),
-                booking_id=booking.id if link in ("both", "job_only") else None,
-                total=total,
+            job = tenant.new_job(
+                customer_id,
+                tenant.clock.tick(),
+                "Scheduled",
+                business_unit_id=business_unit_id or booking.business_unit_id,
+                job_type_id=job_type_id or booking.job_type_id,
+                campaign_id=booking.campaign_id,
             )
+            job.priority = booking.priority or "Normal"
+            job.summary = booking.summary
+            job.recall_for_id = recall_for_id
+            job.warranty_id = warranty_id
+            job.no_charge = no_charge
+            job.tag_type_ids = list(tag_type_ids or ())
+            job.booking_id = booking.id if link in ("both", "job_only") else None
+            job.total = total
             tenant.add_job(job)
             tenant.add_event(job, event or "Scheduled")
             booking.status = "Converted"
@@ -243,14 +238,44 @@ class World:
 
     def set_job_status(self, job_id: int, status: str, event: str | None = None) -> Job:
         """`event` is the name that the history gives it, where that is not the status itself."""
-        if status not in JOB_STATUSES:
-            raise ValueError(f"status must be one of {', '.join(JOB_STATUSES)}")
+        _check_status(status)
         with self.lock:
             tenant, job = self.job(job_id)
             job.status = status
             tenant.add_event(job, event or status)
             tenant.touch_job(job)
             job.completed_on = job.modified_on if status == "Completed" else None
+            return job
+
+    def add_job(
+        self,
+        customer_id: int,
+        *,
+        status: str = "Completed",
+        date: datetime | None = None,
+        total: float | None = None,
+        job_type_id: int | None = None,
+        business_unit_id: int | None = None,
+        tag_type_ids: Sequence[int] = (),
+        no_charge: bool = False,
+    ) -> Job:
+        """A job that came of no booking, entered now; `date` is when it was made and done."""
+        _check_status(status)
+        with self.lock:
+            tenant, customer = self.customer(customer_id)
+            now = tenant.clock.tick()
+            job = tenant.new_job(
+                customer.id, now, status, business_unit_id=business_unit_id, job_type_id=job_type_id
+            )
+            job.created_on = date or now
+            job.completed_on = job.created_on if status == "Completed" else None
+            job.total = total
+            job.tag_type_ids = list(tag_type_ids)
+            job.no_charge = no_charge
+            tenant.add_job(job)
+            tenant.add_event(job, "Scheduled")
+            if status != "Scheduled":
+                tenant.add_event(job, status)
             return job
 
     def add_history_event(self, job_id: int, event_type: str, memo: str = "") -> HistoryEvent:
@@ -273,7 +298,7 @@ class World:
         *,
         contacts: list[tuple[str, str]],
         type: str = "Residential",  # noqa: A002 - the property's name
-        address: dict[str, Any] | None = None,
+        address: Mapping[str, Any] | None = None,
         tenant_id: int | None = None,
         at: datetime | None = None,
     ) -> Customer:
@@ -294,6 +319,20 @@ class World:
             for kind, value in contacts:
                 self.add_contact(customer.id, kind, value, at=when)
             return customer
+
+    def merge_customers(self, customer_id: int, into: int) -> tuple[Tenant, Customer]:
+        """The tenant and the customer that is no more; ValueError where it cannot be merged."""
+        with self.lock:
+            tenant, customer = self.customer(customer_id)
+            survivor = tenant.customers.get(into)
+            if survivor is None:
+                raise Unknown(f"no customer {into} in the same tenant")
+            if customer.merged_to_id is not None or survivor.merged_to_id is not None:
+                raise ValueError("a customer that was merged cannot be merged again or into")
+            if customer is survivor:
+                raise ValueError("a customer cannot be merged into itself")
+            tenant.merge_customer(customer, survivor)
+            return tenant, customer
 
     def add_contact(
         self,
@@ -338,7 +377,13 @@ class World:
             }
 
 
-def example_address(number: int) -> dict[str, Any]:
+def _check_status(status: str) -> None:
+    if status not in JOB_STATUSES:
+        raise ValueError(f"status must be one of {', '.join(JOB_STATUSES)}")
+
+
+@cache
+def _house(number: int) -> Mapping[str, Any]:
     return {
         "street": f"{100 + number} Example Street",
         "unit": None,
@@ -347,6 +392,21 @@ def example_address(number: int) -> dict[str, Any]:
         "zip": "62701",
         "country": "USA",
     }
+
+
+def example_address(number: int) -> Mapping[str, Any]:
+    """One of the houses of the example street; who lives in the same one shares the record."""
+    return _house(number % HOUSES)
+
+
+@cache
+def _telephone(line: int) -> str:
+    return f"217-555-01{line:02d}"
+
+
+def example_phone(number: int) -> str:
+    """One of the hundred numbers that are kept free for examples."""
+    return _telephone(number % 100)
 
 
 def _meta(labels: dict[str, str | None] | None) -> list[dict[str, str | None]]:

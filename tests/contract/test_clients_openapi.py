@@ -151,11 +151,9 @@ def operation(
 def check(documents: list[tuple[str, dict[str, Any]]], request: Request) -> None:
     """Fail unless ``request`` is described: path, query parameters and body."""
     described, root = operation(documents, request.method, request.path)
-    parameters = {
-        parameter["name"]: parameter["schema"]
-        for parameter in (resolved(node, root) for node in described.get("parameters", []))
-        if parameter["in"] == "query"
-    }
+    listed = [resolved(node, root) for node in described.get("parameters", [])]
+    queries = {entry["name"]: entry for entry in listed if entry["in"] == "query"}
+    parameters = {name: entry["schema"] for name, entry in queries.items()}
     unknown = set(request.query) - set(parameters)
     assert not unknown, f"unknown query parameters: {unknown}"
     for name, text in request.query.items():
@@ -166,6 +164,10 @@ def check(documents: list[tuple[str, dict[str, Any]]], request: Request) -> None
         elif kind == "boolean":
             value = {"true": True, "false": False}[text]
         jsonschema.validate(value, {**parameters[name], "components": root["components"]})
+        if name == "sort":
+            fields = queries[name]["description"].partition("Available fields are: ")[2]
+            assert text[0] in "+-"
+            assert text[1:] in re.findall(r"\w+", fields)
         if name == "ids":
             assert len(text.split(",")) <= 50
         if name == "pageSize":
@@ -258,6 +260,9 @@ def test_the_check_itself_accepts_what_is_described() -> None:
         replace(POST, body=b'{"priority": "Soon", ' + GOOD_BODY[1:]),
         Request("GET", "/crm/v2/tenant/1/bookings?external_id=e", {}, b""),
         Request("GET", "/crm/v2/tenant/1/bookings?page=first", {}, b""),
+        Request("GET", "/marketing/v2/tenant/1/suppressions?sort=%2BName", {}, b""),
+        Request("GET", "/marketing/v2/tenant/1/suppressions?sort=+Id", {}, b""),
+        Request("GET", "/marketing/v2/tenant/1/suppressions?active=any", {}, b""),
     ],
 )
 def test_the_check_itself_can_fail(bad: Request) -> None:

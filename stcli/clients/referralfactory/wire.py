@@ -67,8 +67,8 @@ class Promotion(msgspec.Struct):
 class Analytics(msgspec.Struct):
     """What ``with=user.analytics`` adds."""
 
-    referrals: int | None = None
-    qualified_referrals: int | None = None
+    referrals: Number | None = None
+    qualified_referrals: Number | None = None
 
 
 class UserDocument(msgspec.Struct):
@@ -113,8 +113,8 @@ class UserDocument(msgspec.Struct):
             unsubscribed_at=_day(self.unsubscribed_at),
             promotion_code=(promotion.code or "") if isinstance(promotion, Promotion) else "",
             meta=_meta(self.meta),
-            referrals=counts.referrals,
-            qualified_referrals=counts.qualified_referrals,
+            referrals=_count(counts.referrals),
+            qualified_referrals=_count(counts.qualified_referrals),
         )
 
 
@@ -255,6 +255,10 @@ def _meta_values(values: Mapping[str, str]) -> list[_MetaValue]:
 def qualification_request(user: UserId, *, qualified: bool) -> bytes:
     """The body of ``PUT /users/qualification``."""
     return _ENCODER.encode(_Qualification(user, qualified))
+
+
+def _count(value: Number | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _day(text: str | None) -> date | None:

@@ -8,7 +8,14 @@ from typing import assert_never
 
 from stcli.domain import catalog
 from stcli.domain.mapping import template
-from stcli.domain.mapping.rules import Dynamic, ManualInput, ManualSelect, Rule, Template
+from stcli.domain.mapping.rules import (
+    Dynamic,
+    ManualInput,
+    ManualSelect,
+    Rule,
+    Template,
+    sources_of,
+)
 from stcli.domain.mapping.transforms import KEEPS_DIFFERENT_APART, TRANSFORMS
 
 Path = tuple[str | int, ...]
@@ -83,7 +90,8 @@ def _targets(catalogue: catalog.Catalogue, fields: Mapping[str, Rule]) -> Iterat
 
 
 def _shared_email(fields: Mapping[str, Rule]) -> Iterator[Fault]:
-    if isinstance(fields.get("email"), ManualInput | ManualSelect):
+    rule = fields.get("email")
+    if rule is not None and not sources_of(rule):
         yield Fault(
             ("email",), "every referrer would have the same email address; use type: dynamic"
         )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stcli.clients.ratelimit import RateLimiter
 from stcli.clients.referralfactory.client import ReferralFactoryClient
 from stcli.clients.servicetitan.client import ServiceTitanClient
-from stcli.domain.ids import ProviderId, UserId
-from stcli.domain.records import BookingContact, BookingDraft, ContactType
+from stcli.domain.ids import CustomerId, ProviderId, UserId
+from stcli.domain.records import BookingContact, BookingDraft, ContactType, FeedPage, PersonType
 from stcli.domain.secret import Secret
+from stcli.errors import RecordNotFound, RecordRejected
 from stcli.sandbox.server import RunningSandbox
 from stcli.sandbox.settings import BOOKING_PROVIDER_ID
 
@@ -114,6 +118,81 @@ def test_every_call_of_referral_factory(sandbox: RunningSandbox, tmp_path: Path)
             assert on.qualified_at is not None
             off = await client.qualify(UserId(lead.id), qualified=False)
             assert off.qualified_at is None
+
+    asyncio.run(scenario())
+
+
+def test_every_call_of_customers(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """Feeds to their end, suppressions, custom fields, and a write that leaves the others alone."""
+
+    async def to_the_end(feed: Callable[[str], Awaitable[FeedPage[Any]]]) -> list[Any]:
+        records: list[Any] = []
+        page = await feed("")
+        records += page.records
+        while page.has_more:
+            page = await feed(page.token)
+            records += page.records
+        return records
+
+    async def scenario() -> None:
+        async with servicetitan(sandbox, tmp_path) as client:
+            customers = {one.id: one for one in await to_the_end(client.customers_feed)}
+            contacts = await to_the_end(client.contacts_feed)
+            jobs = await to_the_end(client.customer_jobs_feed)
+            assert customers
+            assert {contact.customer_id for contact in contacts} & set(customers)
+            assert {job.customer_id for job in jobs} <= set(customers)
+            found = await client.suppressions(None)
+            assert len({one.email for one in found}) == len(found)
+            later = datetime(2999, 1, 1, tzinfo=UTC)
+            assert list(await client.suppressions(later)) == []
+            text = next(f for f in await client.custom_fields() if f.data_type == "Text")
+            before = await client.customer(next(iter(customers)))
+            after = await client.update_custom_fields(before.id, {text.id: "https://example.com/a"})
+            assert after.custom_fields == {**before.custom_fields, text.id: "https://example.com/a"}
+            assert (await client.customer(before.id)).custom_fields == after.custom_fields
+            with pytest.raises(RecordRejected):
+                await client.update_custom_fields(before.id, {999_999: "x"})
+            with pytest.raises(RecordNotFound):
+                await client.update_custom_fields(CustomerId(999_999_999), {text.id: "x"})
+
+    asyncio.run(scenario())
+
+
+def test_every_write_of_referrers(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """Made once, refused a second time, changed in part, counted, and gone."""
+
+    async def scenario() -> None:
+        async with referral_factory(sandbox, tmp_path) as client:
+            campaign = (await client.campaigns())[0]
+            required = {
+                f"meta.{one.label}": "x"
+                for one in campaign.referrer_fields
+                if one.required and one.label.casefold() not in ("first name", "email")
+            }
+            values = {
+                "first_name": "Ada",
+                "email": "ada-of-a-test@example.com",
+                "meta.City": "Bath",
+                **required,
+            }
+            made = await client.create_referrer(campaign.id, values, welcome_mail=False)
+            assert (made.type, made.campaign_id) == (PersonType.REFERRER, campaign.id)
+            assert made.url
+            again = values | {"email": values["email"].upper()}
+            with pytest.raises(RecordRejected) as caught:
+                await client.create_referrer(campaign.id, again, welcome_mail=False)
+            assert caught.value.status == 422
+            changed = await client.update_user(made.id, {"first_name": "Grace"}, made.meta)
+            assert changed == replace(made, first_name="Grace")
+            changed = await client.update_user(made.id, {"meta.City": "York"}, changed.meta)
+            assert changed.meta == {**made.meta, "City": "York"}
+            last = (await client.users_page(1)).last_page
+            listed = (await client.users_page(last, with_counts=True)).people
+            (own,) = [person for person in listed if person.id == made.id]
+            assert (own.referrals, own.qualified_referrals) == (0, 0)
+            with pytest.raises(RecordNotFound):
+                await client.update_user(UserId(999_999_999), {"first_name": "Ada"}, {})
 
     asyncio.run(scenario())
 

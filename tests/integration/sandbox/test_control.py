@@ -183,6 +183,128 @@ def test_customers_and_contacts(servers):
     assert changed["preferences"]["marketingUpdatesEnabled"] is False
 
 
+def test_merge(servers):
+    """The survivor gets contacts and jobs, which change by it; both feeds tell what happened."""
+    gone, survivor = (
+        servers.control(
+            "POST", "/customers", name=name, contacts=[{"type": "Email", "value": email}]
+        )["id"]
+        for name, email in (("Old Self", "old@example.com"), ("New Self", "new@example.com"))
+    )
+    job = servers.control("POST", f"/customers/{gone}/jobs")
+    servers.advance(61)
+    ends = {
+        path: servers.feed(path)["continueFrom"]
+        for path in ("crm/export/customers", "crm/export/customers/contacts", "jpm/export/jobs")
+    }
+    merged = servers.control("POST", f"/customers/{gone}/merge", into=survivor)
+    assert (merged["active"], merged["mergedToId"]) == (False, survivor)
+    servers.advance(61)
+    customers, contacts, jobs = (servers.feed(path, end)["data"] for path, end in ends.items())
+    assert [(c["id"], c["mergedToId"]) for c in customers] == [(gone, survivor)]
+    assert [(c["value"], c["customerId"], c["active"]) for c in contacts] == [
+        ("old@example.com", survivor, True)
+    ]
+    assert contacts[0]["modifiedOn"] > contacts[0]["createdOn"]
+    assert [(j["id"], j["customerId"]) for j in jobs] == [(job["id"], survivor)]
+    listed = servers.st("GET", f"crm/customers/{survivor}/contacts").json()["data"]
+    assert [c["value"] for c in listed] == ["new@example.com", "old@example.com"]
+    assert servers.st("GET", f"crm/customers/{gone}/contacts").json()["data"] == []
+    found = servers.st("GET", "jpm/jobs", customerId=survivor).json()["data"]
+    assert [j["id"] for j in found] == [job["id"]]
+
+
+def test_merges_make_chains_and_no_circles(servers):
+    """A survivor may be merged itself; nobody is merged twice, into itself or into someone gone."""
+    first, second, third = (
+        servers.control("POST", "/customers", name=name)["id"] for name in ("A A", "B B", "C C")
+    )
+    servers.control("POST", f"/customers/{first}/merge", into=second)
+    servers.control("POST", f"/customers/{second}/merge", into=third)
+    assert servers.st("GET", f"crm/customers/{first}").json()["mergedToId"] == second
+    for number, into in ((first, third), (third, first), (third, third), (third, None)):
+        answer = servers.refused("POST", f"/customers/{number}/merge", into=into)
+        assert answer.status_code == 400
+    assert servers.refused("POST", f"/customers/{third}/merge", into=1).status_code == 404
+
+
+def test_contacts_come_and_go(servers):
+    """A contact that was switched off is missing from the list and told by the feed."""
+    customer = servers.control(
+        "POST", "/customers", name="C", contacts=[{"type": "Email", "value": "c@example.com"}]
+    )["id"]
+    path = f"crm/customers/{customer}/contacts"
+    contact = servers.st("GET", path).json()["data"][0]
+    off = servers.control("POST", f"/contacts/{contact['id']}", active=False)
+    assert off["modifiedOn"] > contact["modifiedOn"]
+    assert servers.st("GET", path).json()["data"] == []
+    servers.advance(61)
+    told = servers.feed("crm/export/customers/contacts")["data"][-1]
+    assert (told["id"], told["active"]) == (contact["id"], False)
+    servers.control("POST", f"/contacts/{contact['id']}", active=True, marketing_enabled=True)
+    (back,) = servers.st("GET", path).json()["data"]
+    assert back["preferences"]["marketingUpdatesEnabled"] is True
+
+
+def test_an_address_has_one_suppression(servers):
+    """Lifted and put back by its address or its id: the same record, dated anew."""
+    path = "/suppressions"
+    made = servers.control("POST", path, email="no@example.com")
+    assert (made["active"], made["reason"]) == (True, "Unsubscribe")
+    lifted = servers.control("POST", path, email="NO@example.com", active=False)
+    assert (lifted["id"], lifted["active"]) == (made["id"], False)
+    back = servers.control("POST", f"{path}/{made['id']}", active=True, reason="SpamReport")
+    assert (back["active"], back["reason"]) == (True, "SpamReport")
+    assert made["modifiedOn"] < lifted["modifiedOn"] < back["modifiedOn"]
+    assert made["createdOn"] == back["createdOn"]
+    assert servers.refused("POST", path, email="a@example.com", reason="x").status_code == 400
+
+
+def test_jobs_of_a_customer(servers):
+    """A job of some day in the past, told by the feed now; without a day it is of today."""
+    customer = servers.st("GET", "crm/customers").json()["data"][0]["id"]
+    path = f"/customers/{customer}/jobs"
+    done = servers.control("POST", path, date="2025-03-04", status="Completed", total=80)
+    assert done["createdOn"] == done["completedOn"] == "2025-03-04T00:00:00.000000Z"
+    assert (done["customerId"], done["total"], done["bookingId"]) == (customer, 80, None)
+    canceled = servers.control("POST", path, status="Canceled")
+    assert canceled["completedOn"] is None
+    assert canceled["createdOn"] > done["createdOn"]
+    history = servers.st("GET", f"jpm/jobs/{done['id']}/history").json()["history"]
+    assert [e["eventType"] for e in history] == ["Scheduled", "Completed"]
+    servers.advance(61)
+    told = servers.feed("jpm/export/jobs")["data"]
+    assert [(j["id"], j["customerId"]) for j in told] == [
+        (done["id"], customer),
+        (canceled["id"], customer),
+    ]
+    assert servers.refused("POST", path, status="Done").status_code == 400
+    assert servers.refused("POST", path, date="soon").status_code == 400
+
+
+def test_users_change_themselves(servers):
+    """Someone takes another name and address, and unsubscribes on a day that can be chosen."""
+    user = servers.rf("GET", "/users").json()["data"][0]
+    path = f"/rf/users/{user['id']}"
+    changed = servers.control("POST", path, first_name="Zed", email="zed@example.com")
+    assert (changed["first_name"], changed["email"]) == ("Zed", "zed@example.com")
+    body = {"campaign_id": user["campaign_id"], "first_name": "Old", "email": user["email"]}
+    assert servers.rf("POST", "/users", json=body).status_code == 201
+    changed = servers.control("POST", path, unsubscribed_at="2026-01-02")
+    assert changed["unsubscribed_at"] == "2026-01-02"
+    assert servers.control("POST", path, unsubscribed=False)["unsubscribed_at"] is None
+
+
+def test_campaign_that_ends(servers):
+    """The end is a date, which can be taken back."""
+    path = "/rf/campaigns/spring-hvac"
+    assert servers.control("POST", path, ends_at="2026-01-31")["ends_at"] == "2026-01-31"
+    listed = servers.rf("GET", "/campaigns").json()["data"]
+    assert [c["ends_at"] for c in listed] == ["2026-01-31", None]
+    assert servers.control("POST", path, status="paused")["ends_at"] == "2026-01-31"
+    assert servers.control("POST", path, ends_at=None)["ends_at"] is None
+
+
 def test_misspelt_options_are_refused(servers):
     """A control call that means something else than it says would spoil a test without a word."""
     booking = servers.booked()
@@ -201,13 +323,17 @@ def test_misspelt_options_are_refused(servers):
         "/rf/users/NOBODY",
         "/rf/campaigns/none",
         "/customers/1",
+        "/customers/1/merge",
+        "/customers/1/jobs",
         "/contacts/1",
+        "/suppressions/1",
         "/nothing",
     ],
 )
 def test_unknown_records(servers, path):
     """What does not exist is 404 with the reason."""
-    answer = servers.refused("POST", path, **({"event_type": "x"} if "history" in path else {}))
+    body = {"history": {"event_type": "x"}, "merge": {"into": 2}}.get(path.split("/")[-1], {})
+    answer = servers.refused("POST", path, **body)
     assert answer.status_code == 404
     assert answer.json()["error"]
 

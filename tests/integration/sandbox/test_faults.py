@@ -113,6 +113,53 @@ def test_late_commit_happens_though_the_client_left(servers):
     eventually(lambda: count(servers) == 1)
 
 
+def test_late_commit_counts_once_and_when_it_arrives(start):
+    """The window holds what the client sent; a write that waited needs no room of its own."""
+    servers = start(st_requests_per_window=2, st_window_seconds=30)
+    servers.fault("late_commit", **POST_BOOKING, commit_after_seconds=0.2)
+    with pytest.raises(httpx.TransportError):
+        servers.book()
+    eventually(lambda: count(servers) == 1)
+    statuses = [servers.st("GET", "crm/bookings").status_code for _ in range(2)]
+    assert statuses == [200, 429]
+    report = servers.control("GET", "/requests")["apis"]["st"]
+    assert (report["requests"], report["max_in_window"]) == (3, 3)
+
+
+def test_late_commit_is_not_refused_by_a_full_window(start):
+    """What was let in takes effect, however much came after it."""
+    servers = start(st_requests_per_window=1, st_window_seconds=30)
+    servers.fault("late_commit", **POST_BOOKING, commit_after_seconds=0.2)
+    with pytest.raises(httpx.TransportError):
+        servers.book()
+    assert servers.st("GET", "crm/bookings").status_code == 429
+    eventually(lambda: count(servers) == 1)
+
+
+def test_late_commit_of_a_lost_user_is_no_abuse(start):
+    """The other server counts in the same way: once, on arrival."""
+    servers = start(rf_requests_per_window=2)
+    campaign = servers.world.account.campaign("spring-hvac").id
+    body = {"campaign_id": campaign, "first_name": "Ann", "email": "late@example.com"}
+    servers.fault("late_commit", api="rf", method="POST", commit_after_seconds=0.2)
+    with pytest.raises(httpx.TransportError):
+        servers.rf("POST", "/users", json=body)
+    assert servers.rf("GET", "/users").status_code == 200
+    eventually(lambda: servers.world.account.user_by_email(campaign, "late@example.com"))
+    assert servers.control("GET", "/state")["referral_factory"]["abuses"] == 0
+
+
+def test_late_commit_of_a_refused_call_never_happens(start):
+    """Whom the limit or the gate keeps out leaves nothing behind, not even later."""
+    servers = start(st_requests_per_window=1, st_window_seconds=30)
+    assert servers.st("GET", "crm/bookings").status_code == 200
+    servers.fault("late_commit", **POST_BOOKING)
+    with pytest.raises(httpx.TransportError):
+        servers.book()
+    time.sleep(0.2)
+    assert count(servers) == 0
+
+
 def test_delay(servers):
     """The answer is right, only late."""
     servers.fault("delay", api="rf", seconds=0.2)

@@ -111,6 +111,39 @@ def test_suppressions(servers):
     assert len(ids(servers.st("GET", "marketing/suppressions"))) == 2
 
 
+def test_suppressions_that_were_lifted(servers):
+    """`active` chooses, modifiedOnOrAfter finds what changed since, pages follow each other."""
+    path = "marketing/suppressions"
+    (old,) = servers.st("GET", path).json()["data"]
+    made = [
+        servers.control("POST", "/suppressions", email=f"s{n}@example.com", reason="Bounce")
+        for n in range(3)
+    ]
+    lifted = servers.control("POST", f"/suppressions/{made[0]['id']}", active=False)
+    assert lifted["modifiedOn"] > made[2]["modifiedOn"]
+    kept = [old["id"], made[1]["id"], made[2]["id"]]
+    assert ids(servers.st("GET", path)) == ids(servers.st("GET", path, active="True")) == kept
+    assert ids(servers.st("GET", path, active="False")) == [lifted["id"]]
+    assert len(ids(servers.st("GET", path, active="Any"))) == 4
+    since = {"modifiedOnOrAfter": made[2]["modifiedOn"]}
+    assert ids(servers.st("GET", path, **since)) == [made[2]["id"]]
+    assert set(ids(servers.st("GET", path, active="Any", **since))) == {
+        made[2]["id"],
+        lifted["id"],
+    }
+    email = {"email": "S0@example.com"}
+    assert ids(servers.st("GET", path, **email)) == []
+    assert ids(servers.st("GET", path, active="False", **email)) == [lifted["id"]]
+    pages = [
+        servers.st("GET", path, active="Any", pageSize=3, page=n, includeTotal="true").json()
+        for n in (1, 2)
+    ]
+    assert [(len(p["data"]), p["hasMore"], p["totalCount"]) for p in pages] == [
+        (3, True, 4),
+        (1, False, 4),
+    ]
+
+
 def test_customer_filters(servers):
     """Name, phone, place and ids narrow the list of active customers."""
     made = servers.control(

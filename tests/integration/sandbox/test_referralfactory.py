@@ -297,6 +297,28 @@ def test_analytics_on_request(servers):
     assert after["qualified_referrals"] == 1
 
 
+def test_analytics_follow_every_change(servers):
+    """Qualified and taken back, deleted by hand: the counts of a page are those of its leads."""
+    first = lead(servers)
+    referrer = first["referrer_id"]
+
+    def counts():
+        page = servers.rf("GET", "/users", per_page=250, **{"with": "user.analytics"}).json()
+        found = next(u for u in page["data"] if u["id"] == referrer)["analytics"]
+        assert found["reach"] == 0
+        return found["referrals"], found["qualified_referrals"]
+
+    before, _ = counts()
+    for qualified, expected in ((True, 1), (True, 1), (False, 0), (False, 0), (True, 1)):
+        body = {"id": first["id"], "qualified": qualified}
+        servers.rf("PUT", "/users/qualification", json=body)
+        assert counts() == (before, expected)
+    servers.control("POST", "/leads", first_name="V", email="v@example.com", referrer=str(referrer))
+    assert counts() == (before + 1, 1)
+    servers.rf("DELETE", f"/users/{first['id']}")
+    assert counts() == (before, 0)
+
+
 def test_unknown_route(servers):
     """What does not exist is 404 in the words of this API."""
     problem(servers.rf("GET", "/nothing"), 404)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stcli.clients.retry import Again, RetryPolicy, at_once, retry_after_seconds
-from stcli.errors import Unavailable
+from stcli.errors import CredentialsRefused, NoAnswer, RecordRejected, Unavailable
 
 NOW = 1_767_607_200.0  # 2026-01-05 10:00:00 UTC
 
@@ -110,6 +110,88 @@ def test_other_exceptions_pass_at_once() -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(policy(time).run(at_once, attempt))
     assert time.slept == []
+
+
+def attempts(*outcomes: Exception | str) -> Any:
+    """An attempt for each outcome: an exception, or an answer."""
+    left = list(outcomes)
+
+    async def attempt(_: object) -> str:
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return attempt
+
+
+def in_doubt(text: str) -> Again:
+    return Again(NoAnswer(text))
+
+
+def definite(text: str) -> Again:
+    return Again(Unavailable(text))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "raised"),
+    [
+        ([in_doubt("first"), definite("second"), definite("third")], "first"),
+        ([definite("first"), in_doubt("second"), definite("third")], "second"),
+        ([in_doubt("first"), in_doubt("second"), definite("third")], "second"),
+        ([in_doubt("first"), definite("second"), in_doubt("third")], "third"),
+        ([in_doubt("first"), Unavailable("refused at once")], "first"),
+    ],
+)
+def test_a_definite_failure_does_not_undo_a_doubt(outcomes: list[Exception], raised: str) -> None:
+    """An earlier attempt may have had an effect: the last one in doubt is what is raised."""
+    with pytest.raises(NoAnswer) as caught:
+        asyncio.run(policy(VirtualTime(), attempts=3).run(at_once, attempts(*outcomes)))
+    assert caught.value.message == raised
+    assert not caught.value.definite
+
+
+def test_a_turn_that_never_comes_does_not_undo_a_doubt() -> None:
+    """Who is not let in any more still does not know about the attempt before."""
+    turns = 0
+
+    async def ready() -> None:
+        nonlocal turns
+        turns += 1
+        if turns > 1:
+            raise Unavailable("blocked")
+
+    with pytest.raises(NoAnswer, match="first"):
+        asyncio.run(policy(VirtualTime()).run(ready, attempts(in_doubt("first"))))
+    with pytest.raises(Unavailable, match="blocked") as caught:
+        turns = 1
+        asyncio.run(policy(VirtualTime()).run(ready, attempts()))
+    assert type(caught.value) is Unavailable
+
+
+def test_only_definite_failures_stay_definite() -> None:
+    """Where no attempt can have had an effect, the last failure is raised as it is."""
+    outcomes = [definite("first"), definite("second")]
+    with pytest.raises(Unavailable, match="second") as caught:
+        asyncio.run(policy(VirtualTime(), attempts=2).run(at_once, attempts(*outcomes)))
+    assert type(caught.value) is Unavailable
+    assert caught.value.definite
+
+
+def test_a_budget_that_is_used_up_does_not_undo_a_doubt() -> None:
+    """A delay beyond the budget ends it with the doubt, not with the throttling."""
+    outcomes = [in_doubt("first"), Again(Unavailable("throttled"), 5000.0)]
+    with pytest.raises(NoAnswer, match="first"):
+        asyncio.run(policy(VirtualTime()).run(at_once, attempts(*outcomes)))
+
+
+def test_an_answer_after_a_doubt_is_the_answer() -> None:
+    """What was repeated and answered is in doubt no longer; nor is what was refused."""
+    p = policy(VirtualTime())
+    assert asyncio.run(p.run(at_once, attempts(in_doubt("first"), "done"))) == "done"
+    for refusal in (RecordRejected("no"), CredentialsRefused("no")):
+        with pytest.raises(type(refusal)):
+            asyncio.run(p.run(at_once, attempts(in_doubt("first"), refusal)))
 
 
 @pytest.mark.parametrize(

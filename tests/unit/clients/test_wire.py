@@ -13,6 +13,7 @@ from stcli.clients.answers import error_document, explained, field_messages, mas
 from stcli.clients.referralfactory import wire as rf
 from stcli.clients.servicetitan import wire as st
 from stcli.clients.transport import Answer
+from stcli.domain.ids import RfCampaignId
 from stcli.domain.records import Address, BookingContact, BookingDraft, ContactType
 
 
@@ -177,6 +178,227 @@ def test_user_with_values() -> None:
     assert person.promotion_code == "SAVE"
     assert (person.signed_up_at, person.qualified_at) == (date(2026, 1, 2), date(2026, 1, 3))
     assert person.meta == {"A": "5"}
+
+
+TIME = "2026-01-02T03:04:05Z"
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def customer(**fields: Any) -> Any:
+    known = {"id": 9, "active": True, "createdOn": TIME}
+    return st.CUSTOMER.decode(json.dumps({**known, **fields})).record()
+
+
+def test_customer_with_nothing_optional() -> None:
+    """A customer of three fields has empty values, and was changed when it was made."""
+    bare = customer()
+    assert (bare.id, bare.active, bare.created_on, bare.modified_on) == (9, True, AT, AT)
+    assert (bare.name, bare.type, bare.merged_to_id) == ("", "", None)
+    assert (bare.do_not_mail, bare.do_not_service, bare.tag_type_ids) == (False, False, ())
+    assert (bare.address, bare.custom_fields) == ({}, {})
+
+
+def test_customer_with_nulls_is_the_same() -> None:
+    """Null says no more than nothing."""
+    names = "name type modifiedOn address customFields tagTypeIds doNotMail doNotService mergedToId"
+    assert customer(**dict.fromkeys(names.split())) == customer()
+    assert customer(mergedToId=0) == customer()
+
+
+def test_customer_with_everything() -> None:
+    """All that mappings and filters read; blank parts and values are left out, the order is ours."""
+    full = customer(
+        name="Lovelace, Ada",
+        type="Residential",
+        active=False,
+        modifiedOn="2026-01-03T00:00:00+02:00",
+        address={"street": "1 Main St", "unit": None, "city": "", "zip": "01234", "latitude": 1.5},
+        customFields=[
+            {"typeId": 12, "name": "Level", "value": "Gold"},
+            {"typeId": 11, "name": "Link", "value": None},
+            {"typeId": 10},
+            {"typeId": 8, "value": "x"},
+            {"typeId": 7, "value": ""},
+        ],
+        tagTypeIds=[3, 1, 2],
+        doNotMail=True,
+        doNotService=True,
+        mergedToId=5,
+        balance=12.5,
+    )
+    assert (full.name, full.type, full.active) == ("Lovelace, Ada", "Residential", False)
+    assert full.modified_on == datetime(2026, 1, 2, 22, tzinfo=UTC)
+    assert full.address == {"street": "1 Main St", "zip": "01234"}
+    assert list(full.custom_fields.items()) == [(8, "x"), (12, "Gold")]
+    assert full.tag_type_ids == (1, 2, 3)
+    assert (full.do_not_mail, full.do_not_service, full.merged_to_id) == (True, True, 5)
+
+
+@pytest.mark.parametrize("missing", ["id", "active", "createdOn"])
+def test_customer_without_what_decides_is_none(missing: str) -> None:
+    """Whether somebody is active is never guessed."""
+    known = {"id": 9, "active": True, "createdOn": TIME}
+    del known[missing]
+    with pytest.raises(msgspec.ValidationError, match=missing):
+        st.CUSTOMER.decode(json.dumps(known))
+
+
+def contact(**fields: Any) -> Any:
+    known = {"id": 4, "customerId": 9, "active": True, "modifiedOn": TIME, "type": "Email"}
+    feed = {"hasMore": False, "data": [{**known, "value": "ada@example.com", **fields}]}
+    found = st.CONTACTS_FEED.decode(json.dumps(feed))
+    assert found.data is not None
+    return found.data[0].record()
+
+
+@pytest.mark.parametrize(
+    ("fields", "marketing"),
+    [
+        ({}, True),
+        ({"preferences": None}, True),
+        ({"preferences": {}}, True),
+        ({"preferences": {"marketingUpdatesEnabled": None}}, True),
+        ({"preferences": {"marketingUpdatesEnabled": True}}, True),
+        ({"preferences": {"jobRemindersEnabled": False}}, True),
+        ({"preferences": {"marketingUpdatesEnabled": False, "jobRemindersEnabled": True}}, False),
+    ],
+)
+def test_marketing_is_off_only_where_it_was_switched_off(fields: Any, marketing: bool) -> None:
+    """No preferences and null ones are nobody's wish."""
+    assert contact(**fields).marketing is marketing
+
+
+def test_contact_of_any_kind() -> None:
+    """Kind and value may be missing; whether it is active may not."""
+    found = contact(type=None, value=None, active=False, memo="Ada's", phoneSettings=None)
+    assert (found.id, found.customer_id, found.type, found.value) == (4, 9, "", "")
+    assert (found.active, found.modified_on) == (False, AT)
+    with pytest.raises(msgspec.ValidationError):
+        contact(active=None)
+
+
+def test_suppression() -> None:
+    """Those that are no longer active are told apart; an entry without an address is none."""
+    page = {"data": [{"id": 1, "email": "Ada@example.com", "active": False, "modifiedOn": TIME}]}
+    found = st.SUPPRESSIONS.decode(json.dumps(page))
+    assert found.data is not None
+    one = found.data[0].record()
+    assert (one.email, one.active, one.modified_on) == ("Ada@example.com", False, AT)
+    with pytest.raises(msgspec.ValidationError):
+        st.SUPPRESSIONS.decode(json.dumps({"data": [{"active": True, "modifiedOn": TIME}]}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "jobs"),
+    [
+        ({"customerId": 9}, [(9, AT)]),
+        (
+            {"customerId": 9, "completedOn": "2026-02-01T00:00:00Z"},
+            [(9, datetime(2026, 2, 1, tzinfo=UTC))],
+        ),
+        ({"customerId": 9, "jobStatus": "Completed", "completedOn": None}, [(9, AT)]),
+        ({"customerId": 9, "jobStatus": "Canceled"}, []),
+        ({"customerId": None}, []),
+        ({"customerId": 0}, []),
+        ({}, []),
+    ],
+)
+def test_whose_a_job_is(fields: Any, jobs: Any) -> None:
+    """Done counts by its end, else by its making; a canceled one and one of nobody count for none."""
+    feed = {"hasMore": False, "data": [{"id": 1, "createdOn": TIME, **fields}]}
+    found = st.CUSTOMER_JOBS_FEED.decode(json.dumps(feed))
+    assert found.data is not None
+    assert [(job.customer_id, job.at) for job in found.data[0].records()] == jobs
+
+
+def test_custom_field_types() -> None:
+    """All but the number may be missing."""
+    page = {
+        "data": [
+            {"id": 3, "name": "Choice", "dataType": "Dropdown", "dataTypeOptions": ["A", "B"]},
+            {"id": 4, "name": None, "dataType": None, "dataTypeOptions": None},
+        ]
+    }
+    found = st.CUSTOM_FIELD_TYPES.decode(json.dumps(page))
+    full, bare = [document.record() for document in found.data or ()]
+    assert (full.name, full.data_type, full.options) == ("Choice", "Dropdown", ("A", "B"))
+    assert (bare.id, bare.name, bare.data_type, bare.options) == (4, "", "", ())
+
+
+def test_nothing_but_custom_fields_is_written() -> None:
+    """The body names the fields that are set, and none of the customer's own properties."""
+    assert json.loads(st.custom_fields_request({11: "a", 12: "3"})) == {
+        "customFields": [{"typeId": 11, "value": "a"}, {"typeId": 12, "value": "3"}]
+    }
+
+
+def test_new_referrer() -> None:
+    """No referrer is named, so that one is made; blank form fields are left out."""
+    values = {"first_name": "Ada", "email": "ada@example.com", "meta.Phone": "", "meta.a.b": "x"}
+    for welcome_mail in (False, True):
+        body = rf.new_referrer_request(RfCampaignId(7), values, welcome_mail=welcome_mail)
+        assert json.loads(body) == {
+            "campaign_id": 7,
+            "first_name": "Ada",
+            "email": "ada@example.com",
+            "notify": welcome_mail,
+            "meta": [{"field": "a.b", "value": "x"}],
+        }
+
+
+@pytest.mark.parametrize(
+    ("changes", "meta", "body"),
+    [
+        ({"first_name": "Ada"}, {}, {"first_name": "Ada"}),
+        ({"email": "a@example.com"}, {"Phone": "1"}, {"email": "a@example.com"}),
+        (
+            {"meta.City": "Bath"},
+            {"Phone": "1", "City": "York"},
+            {"meta": [{"field": "Phone", "value": "1"}, {"field": "City", "value": "Bath"}]},
+        ),
+        (
+            {"first_name": "Ada", "meta.Phone": ""},
+            {"Phone": "1"},
+            {"first_name": "Ada", "meta": [{"field": "Phone", "value": None}]},
+        ),
+    ],
+)
+def test_changes_of_a_user(changes: Any, meta: Any, body: Any) -> None:
+    """Only what changed is sent, and of the form fields the others along with it."""
+    assert json.loads(rf.changes_request(changes, meta)) == body
+
+
+@pytest.mark.parametrize(
+    ("analytics", "counts"),
+    [
+        ({"referrals": 3, "qualified_referrals": 1, "reach": 9}, (3, 1)),
+        ({"referrals": 0, "qualified_referrals": 0}, (0, 0)),
+        ({"referrals": 3}, (3, None)),
+        ({"referrals": None, "qualified_referrals": None}, (None, None)),
+        ({}, (None, None)),
+        ([], (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_counts_of_a_user(analytics: Any, counts: Any) -> None:
+    """None referred is known; an empty list is an empty object, and nothing is known from it."""
+    person = user(analytics=analytics)
+    assert (person.referrals, person.qualified_referrals) == counts
+    assert (user().referrals, user().qualified_referrals) == (None, None)
+
+
+def test_counts_of_a_user_as_text() -> None:
+    """Referral Factory sends numbers as text at times."""
+    person = user(analytics={"referrals": "3", "qualified_referrals": "1"})
+    assert (person.referrals, person.qualified_referrals) == (3, 1)
+
+
+def test_numbers_of_a_user_as_text() -> None:
+    """Ids and values of form fields come as text or as numbers."""
+    person = user(id="12", campaign_id="3", referrer_id="11", meta=[{"field": "N", "value": 1.5}])
+    assert (person.id, person.campaign_id, person.referrer_id) == (12, 3, 11)
+    assert person.meta == {"N": "1.5"}
+    assert user(referrer_id=0).referrer_id is user(referrer_id="").referrer_id is None
 
 
 @pytest.mark.parametrize(

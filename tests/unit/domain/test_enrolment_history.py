@@ -155,6 +155,7 @@ class History(RuleBasedStateMachine):
             is_bound = any(row.user_id == found.id for row in self.rows.values())
             if is_bound and self.person_of(new) in (None, found):
                 self.people[found.id] = replace(found, email=new)
+                self.free({key})
         elif what == "is suppressed or no longer":
             self.suppressed ^= {key}
             self.due |= {
@@ -228,7 +229,9 @@ class History(RuleBasedStateMachine):
                 self.look_at(due[at : at + batch])
         assert not self.due, "looking comes to an end"
         for number in looked:
-            if self.rows[number].reason != SkipReason.FILTERED:  # it may be a duplicate by now
+            row = self.rows[number]
+            # Another one may have been planned with the address since.
+            if row.reason != SkipReason.FILTERED and not row.update_due:
                 self.deciding_again_changes_nothing(number, self.around())
         self.everybody_entitled_has_a_place(looked)
 
@@ -325,10 +328,10 @@ class History(RuleBasedStateMachine):
         else:
             old = self.people[row.user_id]
             self.people[row.user_id] = replace(old, email=verdict.values["email"])
+            self.free({email_key(old.email)} - {new.email_key})
         self.rows[number] = new
         self.parked.pop(number, None)
-        if new.email_key != row.email_key:
-            self.free({row.email_key})
+        self.free({row.email_key} - {new.email_key})
 
     # What must hold
 

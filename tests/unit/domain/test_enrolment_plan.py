@@ -357,6 +357,19 @@ def test_an_intent_that_is_not_found_is_asked_for_again() -> None:
     assert here.decide(known()).row == row(S.PLANNED, email_key="c1@example.com", sent=SENT)
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="enrolment_plan.py _enrol: what is in doubt under one address is planned under another, "
+    "where no refusal of a repeat prevents a second person",
+)
+def test_an_intent_in_doubt_is_not_asked_for_under_another_address() -> None:
+    """The list may show the first one late: only a repeat with the same address is harmless."""
+    old = {"first_name": "Ada", "email": "old@example.com"}
+    here = world(row(S.INTENT, email_key="old@example.com", sent=old))
+    made = here.decide(known(1, "new@example.com"))
+    assert made.row.state is not S.PLANNED or made.row.email_key == "old@example.com"
+
+
 def test_an_intent_whose_person_is_somebody_elses_is_a_duplicate() -> None:
     """What belongs to another customer by now is not taken from them."""
     here = world(
@@ -599,11 +612,6 @@ def test_the_survivor_of_another_address_is_an_update() -> None:
     assert made.freed == "c2@example.com"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="enrolment_plan.py _decided: a count is taken back for a reason or an update, not for a "
-    "failure, so a take-over whose own values fail counts as linked and as failed",
-)
 @pytest.mark.parametrize("one", [known(2, "taken@example.com"), known(2, name=" , ")])
 def test_a_survivor_whose_own_values_fail_counts_once(one: KnownCustomer) -> None:
     """The link moves, and the failure is what is told of this customer."""

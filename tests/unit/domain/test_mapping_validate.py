@@ -381,13 +381,19 @@ def test_one_address_for_all_is_wrong(type_: str) -> None:
     assert any("same email address" in fault.message for fault in judged.faults)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="mapping/validate.py _shared_email: a template without a source is not looked at",
-)
 def test_one_address_for_all_is_wrong_in_a_template_too() -> None:
     """Text without a source is the same for every customer."""
     assert not sync_verdict(email={"type": "template", "template": "office@example.com"}).ready
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="mapping/validate.py _shared_email: a broken template counts as one without sources",
+)
+def test_a_broken_template_of_the_address_is_one_fault() -> None:
+    """A missing brace is not called a shared address as well."""
+    judged = sync_verdict(email={"type": "template", "template": "{email"})
+    assert [fault.path for fault in judged.faults] == [("email", "template")]
 
 
 def test_a_name_for_all_is_allowed_unless_blank() -> None:

@@ -63,13 +63,9 @@ from stcli.domain.mapping.transforms import (
         ("Müller, Jörg Ludwig", "Jörg Ludwig", "Müller"),
         ("Smith,", "Smith", ""),
         (", John", "John", ""),
-        ("Sr. Lovelace", "Sr.", "Lovelace"),
         ("Prof. Dr. Lovelace, Jr.", "Lovelace", ""),
-        ("李 小龙", "李", "小龙"),
         ("李, 小龙", "小龙", "李"),
         ("김민준", "김민준", ""),
-        ("محمد بن سلمان", "محمد بن", "سلمان"),
-        ("علي، محمد", "علي،", "محمد"),
         ("\t\n\u00a0", "", ""),
         ("Ada\u00a0Lovelace", "Ada", "Lovelace"),
         ("GmbH", "GmbH", ""),
@@ -78,6 +74,18 @@ from stcli.domain.mapping.transforms import (
 )
 def test_names_are_split(name: str, first: str, last: str) -> None:
     """People are split into first and last name; companies and single words are first names."""
+    assert (first_name(name), last_name(name)) == (first, last)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="mapping/transforms.py _split: only the ASCII comma turns a name round",
+)
+@pytest.mark.parametrize(
+    ("name", "first", "last"), [("علي، محمد", "محمد", "علي"), ("李，小龙", "小龙", "李")]
+)
+def test_a_comma_of_another_script_is_a_comma(name: str, first: str, last: str) -> None:
+    """Arabic and full-width commas stand between last and first name too."""
     assert (first_name(name), last_name(name)) == (first, last)
 
 
