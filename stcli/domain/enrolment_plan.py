@@ -52,9 +52,9 @@ class Draft:
     def key(self) -> str:
         return email_key(self.values["email"])
 
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint(sorted(self.values.items()))
+    def mark(self, *, for_update: bool) -> str:
+        """Tells later whether just this was refused: making somebody is not changing somebody."""
+        return fingerprint((for_update, sorted(self.values.items())))
 
 
 Verdict = Draft | Unmappable | SkipReason
@@ -94,6 +94,8 @@ class Surroundings:
     merged_into: Mapping[CustomerId, Sequence[Enrolment]]
     parked: Mapping[CustomerId, str]
     """Fingerprints of what was refused and waits for a change or a person."""
+    in_doubt: Container[CustomerId] = ()
+    """Who was asked for so lately that it may still take effect unseen."""
 
 
 @dataclass(slots=True)
@@ -149,7 +151,8 @@ def _decided(
     if not row.is_referrer:
         _find_own(made, around)
     if not made.row.is_referrer:
-        _take_over(made, around)
+        own = rules.filter.admits(known) and _has_own_person(row, verdict, around)
+        _take_over(made, around, has_own_person=own)
     if made.row.is_referrer:
         _keep_in_step(made, known, verdict, around)
     else:
@@ -178,9 +181,12 @@ def _find_own(made: Decision, around: Surroundings) -> None:
     )
 
 
-def _take_over(made: Decision, around: Surroundings) -> None:
-    """The referrer of a customer that was merged into this one is this one's from now on."""
+def _take_over(made: Decision, around: Surroundings, *, has_own_person: bool) -> None:
+    """The referrer of a customer that was merged into this one is this one's from now on, unless
+    this one is, or may turn out to be, in the campaign itself."""
     row = made.row
+    if row.customer_id in around.in_doubt or has_own_person:
+        return
     others = around.merged_into.get(row.customer_id, ())
     other = next((o for o in others if around.bound.get(_user(o)) == o.customer_id), None)
     if other is None:
@@ -199,6 +205,16 @@ def _take_over(made: Decision, around: Surroundings) -> None:
     made.given_up.append(
         Enrolment(other.customer_id, EnrolmentState.SKIPPED, SkipReason.MERGED.value)
     )
+
+
+def _has_own_person(row: Enrolment, verdict: Verdict, around: Surroundings) -> bool:
+    """Whether somebody of the campaign has this customer's address, and no other customer that
+    person or address."""
+    if not isinstance(verdict, Draft):
+        return False
+    person = around.people_by_key.get(verdict.key)
+    is_free = around.holders.get(verdict.key, row.customer_id) == row.customer_id
+    return person is not None and person.id not in around.bound and is_free
 
 
 def _user(row: Enrolment) -> UserId:
@@ -222,9 +238,9 @@ def _keep_in_step(
     if not changes(row, verdict):
         return
     if verdict.key != row.email_key and _is_taken(verdict.key, row, around):
-        _fail(made, ADDRESS_TAKEN, verdict.fingerprint, around)
+        _fail(made, ADDRESS_TAKEN, verdict.mark(for_update=True), around)
         return
-    made.is_parked = around.parked.get(row.customer_id) == verdict.fingerprint
+    made.is_parked = around.parked.get(row.customer_id) == verdict.mark(for_update=True)
     made.row = replace(made.row, update_due=not made.is_parked)
 
 
@@ -268,6 +284,10 @@ def _enrol(
     """Somebody who is no referrer yet."""
     row = made.row
     customer_id = row.customer_id
+    is_same = isinstance(verdict, Draft) and verdict.key == row.email_key
+    if customer_id in around.in_doubt and not is_same:
+        # It may exist under that address: nothing is known, so nothing is changed.
+        return
     if isinstance(verdict, Unmappable):
         made.row = Enrolment(customer_id, EnrolmentState.REFUSED)
         _fail(made, verdict.reason, fingerprint(verdict.reason), around)
@@ -294,7 +314,7 @@ def _enrol(
         )
         made.count = Count.LINKED
     else:
-        made.is_parked = around.parked.get(customer_id) == verdict.fingerprint
+        made.is_parked = around.parked.get(customer_id) == verdict.mark(for_update=False)
         made.row = Enrolment(
             customer_id,
             EnrolmentState.REFUSED if made.is_parked else EnrolmentState.PLANNED,

@@ -50,6 +50,8 @@ def misfit(rule: Rule, field: CustomFieldType) -> str:
             return f"has no option {rule.value!r}"
         return "" if field.data_type in (DROPDOWN, TEXT) else f"is {field.data_type}, not Dropdown"
     if isinstance(rule, Dynamic) and rule.source in COUNT_SOURCES and not rule.transform:
+        if field.data_type == NUMERIC and rule.default and _number(rule.default) is None:
+            return f"is Numeric, and the default {rule.default!r} is not"
         return (
             ""
             if field.data_type in (TEXT, NUMERIC)

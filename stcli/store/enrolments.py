@@ -360,6 +360,21 @@ def enrolments_of(
     }
 
 
+def asked_since(
+    sql: Connection, campaign: CampaignName, customers: Sequence[CustomerId], since: datetime
+) -> set[CustomerId]:
+    """Who of these was asked for after an instant, and is not known to exist."""
+    return {
+        CustomerId(row[0])
+        for part in parts(customers)
+        for row in sql.exec_driver_sql(
+            "SELECT customer_id FROM enrolments WHERE campaign = ? AND state = 'intent' "
+            f"AND updated_at > ? AND customer_id IN ({marks(part)})",
+            (campaign, utc_text(since), *part),
+        )
+    }
+
+
 def merged_referrers(
     sql: Connection, campaign: CampaignName, tenant: str, survivors: Sequence[CustomerId]
 ) -> dict[CustomerId, list[Enrolment]]:
@@ -430,7 +445,9 @@ def save_enrolments(
         "state = excluded.state, reason = excluded.reason, email_key = excluded.email_key, "
         "user_id = excluded.user_id, sent = excluded.sent, update_due = excluded.update_due, "
         "returned = excluded.returned, return_due = excluded.return_due, recheck = 0, "
-        "updated_at = excluded.updated_at",
+        # How long something has been in doubt is told by when it was asked for.
+        "updated_at = CASE WHEN excluded.state = 'intent' THEN enrolments.updated_at "
+        "ELSE excluded.updated_at END",
         [
             (
                 campaign,

@@ -140,7 +140,9 @@ class ReferralFactoryClient:
             is_repeatable=False,
         )
         document = decoded(answer, wire.USER, SYSTEM, is_write=True)
-        return _known(_converted(answer, document.data.record, is_write=True), answer)
+        return _known(
+            _converted(answer, document.data.record, is_write=True), answer, is_write=True
+        )
 
     async def update_user(
         self, user: UserId, changes: Mapping[str, str], meta: Mapping[str, str]
@@ -152,7 +154,9 @@ class ReferralFactoryClient:
             identifier=str(user),
         )
         document = decoded(answer, wire.USER, SYSTEM, is_write=True)
-        return _known(_converted(answer, document.data.record, is_write=True), answer)
+        return _known(
+            _converted(answer, document.data.record, is_write=True), answer, is_write=True
+        )
 
     async def qualify(self, user: UserId, *, qualified: bool) -> Person:
         answer = await self._accepted(
@@ -161,7 +165,9 @@ class ReferralFactoryClient:
             body=wire.qualification_request(user, qualified=qualified),
         )
         document = decoded(answer, wire.USER, SYSTEM, is_write=True)
-        return _known(_converted(answer, document.data.record, is_write=True), answer)
+        return _known(
+            _converted(answer, document.data.record, is_write=True), answer, is_write=True
+        )
 
     # How a request is made
 
@@ -263,13 +269,12 @@ def _converted(answer: Answer, convert: Callable[[], Record], *, is_write: bool 
         raise UnexpectedAnswer(message, LATER, status=answer.status) from None
 
 
-def _known(person: Person | None, answer: Answer) -> Person:
+def _known(person: Person | None, answer: Answer, *, is_write: bool = False) -> Person:
     if person is None:
-        raise UnexpectedAnswer(
-            f"{SYSTEM} answered with a user who is neither a lead nor a referrer",
-            "A newer stcli may be needed.",
-            status=answer.status,
-        )
+        message = f"{SYSTEM} answered with a user who is neither a lead nor a referrer"
+        if is_write:
+            raise NoAnswer(message, LATER, status=answer.status)
+        raise UnexpectedAnswer(message, "A newer stcli may be needed.", status=answer.status)
     return person
 
 

@@ -32,9 +32,9 @@ class Links(msgspec.Struct):
 
 
 class PageMeta(msgspec.Struct):
-    current_page: int | None = None
-    last_page: int | None = None
-    total: int | None = None
+    current_page: Number | None = None
+    last_page: Number | None = None
+    total: Number | None = None
 
 
 class Page(msgspec.Struct, Generic[Item]):
@@ -49,7 +49,7 @@ class Page(msgspec.Struct, Generic[Item]):
         if isinstance(self.links, Links):
             return self.links.next is not None
         if isinstance(self.meta, PageMeta) and self.meta.last_page is not None:
-            return (self.meta.current_page or page) < self.meta.last_page
+            return int(self.meta.current_page or page) < int(self.meta.last_page)
         return len(self.data or ()) >= per_page
 
 
@@ -204,12 +204,12 @@ def user_page(document: Page[UserDocument], number: int, per_page: int) -> UserP
     people = [document_.record() for document_ in document.data or ()]
     has_next = document.has_next(number, per_page)
     meta = document.meta if isinstance(document.meta, PageMeta) else PageMeta()
-    page = meta.current_page or number
+    page = int(meta.current_page or number)
     return UserPage(
         people=tuple(person for person in people if person is not None),
         page=page,
-        last_page=meta.last_page or (page + 1 if has_next else page),
-        total=(page - 1) * per_page + len(people) if meta.total is None else meta.total,
+        last_page=int(meta.last_page or (page + 1 if has_next else page)),
+        total=(page - 1) * per_page + len(people) if meta.total is None else int(meta.total),
         has_next=has_next,
     )
 

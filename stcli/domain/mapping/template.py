@@ -54,6 +54,14 @@ def parse(text: str) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def is_template(text: str) -> bool:
+    try:
+        parse(text)
+    except TemplateFault:
+        return False
+    return True
+
+
 def sources(text: str) -> tuple[str, ...]:
     """The fields that a template names, in order, repeats kept."""
     return tuple(part.source for part in parse(text) if isinstance(part, Placeholder))

@@ -15,16 +15,21 @@ _TITLES = frozenset("dr madam miss mr mrs ms mx prof sir".split())
 _SUFFIXES = frozenset("dds esq ii iii iv jr md phd sr v".split())
 
 
+_COMMAS = str.maketrans({"،": ",", "，": ",", "﹐": ","})
+"""The commas of Arabic and Chinese mean the same."""
+
+
 def _bare(word: str) -> str:
     return word.strip(".,").casefold()
 
 
 def _is_company(name: str) -> bool:
-    """By a word that only companies have, or an ampersand; two people may share a last name in
-    front of a comma, though."""
-    return any(_bare(word) in _COMPANY_WORDS for word in name.split()) or (
-        "&" in name and "&" not in name.partition(",")[2]
-    )
+    """By a word that only companies have, or an ampersand. In front of a comma one such word may be
+    somebody's last name, and two people may share one."""
+    last, comma, first = name.partition(",")
+    if comma and first.strip() and len(last.split()) == 1:
+        return any(_bare(word) in _COMPANY_WORDS for word in first.split())
+    return "&" in name or any(_bare(word) in _COMPANY_WORDS for word in name.split())
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -33,7 +38,7 @@ def _split(name: str) -> tuple[str, str]:
     ``Last, First`` is turned round; titles and generational suffixes are left out; of several words
     the last is the last name. Names without spaces, in any script, are first names.
     """
-    text = " ".join(name.split())
+    text = " ".join(name.translate(_COMMAS).split())
     if not text or _is_company(text):
         return text, ""
     parts = [part.strip() for part in text.split(",")]

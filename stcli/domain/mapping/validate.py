@@ -91,7 +91,9 @@ def _targets(catalogue: catalog.Catalogue, fields: Mapping[str, Rule]) -> Iterat
 
 def _shared_email(fields: Mapping[str, Rule]) -> Iterator[Fault]:
     rule = fields.get("email")
-    if rule is not None and not sources_of(rule):
+    # A template that is none is a fault of its own.
+    is_broken = isinstance(rule, Template) and not template.is_template(rule.template)
+    if rule is not None and not is_broken and not sources_of(rule):
         yield Fault(
             ("email",), "every referrer would have the same email address; use type: dynamic"
         )

@@ -7,7 +7,7 @@ is to become of it is stored in one transaction with how far was looked.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from stcli.domain.enrolment import Enrolment, EnrolmentState, KnownCustomer
 from stcli.domain.enrolment_plan import (
@@ -25,6 +25,7 @@ from stcli.domain.outcome import SkipReason
 from stcli.store.customers import changed_since, known_customers, suppressed
 from stcli.store.engine import Transaction
 from stcli.store.enrolments import (
+    asked_since,
     bound_users,
     enrolments_of,
     holders,
@@ -204,6 +205,7 @@ class Look:
         verdicts: dict[CustomerId, Verdict],
     ) -> Surroundings:
         campaign, tenant = self.context.campaign, self.context.tenant
+        doubt_seconds = self.context.doubt_seconds
         keys = {v.key for v in verdicts.values() if isinstance(v, Draft)}
         keys |= {row.email_key for row in rows.values() if row.email_key}
         people = people_by_email(sql, self.rf_campaign, sorted(keys))
@@ -218,6 +220,9 @@ class Look:
             people_by_id=people_by_id(sql, sorted(users)),
             merged_into=merged,
             parked=self._parked,
+            in_doubt=asked_since(
+                sql, campaign, ids, self.context.now() - timedelta(seconds=doubt_seconds)
+            ),
         )
 
     def _remember_failures(self, sql: Transaction, decisions: Sequence[Decision]) -> None:

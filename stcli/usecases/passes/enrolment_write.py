@@ -292,7 +292,8 @@ class Writing:
     def _settle_failure(self, sql: Transaction, outcome: Outcome) -> None:
         customer_id = outcome.write.row.customer_id
         if outcome.failure is not None:
-            mark = outcome.write.draft.fingerprint
+            write = outcome.write
+            mark = write.draft.mark(for_update=write.row.is_referrer)
             record_failure(sql, self.context, KIND, outcome.failure, mark, outcome.failure_state)
         elif outcome.count is not None or outcome.skip is not None:
             clear_failure(sql, campaign=self.context.campaign, kind=KIND, record=str(customer_id))

@@ -104,11 +104,6 @@ def test_a_lost_answer_is_never_followed_by_a_second_post(reply: Reply) -> None:
     assert len(server.calls) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="referralfactory/client.py _known: for a write too it raises UnexpectedAnswer, which is "
-    "definite, though the person was made",
-)
 def test_a_person_of_unknown_type_was_made_all_the_same() -> None:
     """A success whose person is neither lead nor referrer leaves a doubt."""
     error, server = run(in_turn(document({"data": {**USER, "type": "person_new"}}, 201)), create)
@@ -301,11 +296,6 @@ def test_counts_are_asked_for_only_where_they_are_wanted() -> None:
     ]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="referralfactory/wire.py PageMeta: its numbers are read as numbers only, though the "
-    "server sends numbers as text at times",
-)
 def test_a_page_whose_numbers_are_text_is_read() -> None:
     """What an id may be, the number of a page may be too."""
     meta = {"current_page": "2", "last_page": "5", "total": "1200"}

@@ -259,17 +259,16 @@ class History(RuleBasedStateMachine):
             self.parked.pop(number, None)
         if made.row.state is S.LINKED and not made.given_up:
             assert self.made_for.get(made.row.user_id) != number
-        is_parked = isinstance(verdict, Draft) and verdict.fingerprint == parked
         if made.row.update_due:
             assert isinstance(verdict, Draft)
-            assert not is_parked
+            assert parked != verdict.mark(for_update=True)
             found = self.person_of(verdict.key)
             assert (
                 verdict.key == made.row.email_key or found is None or found.id == made.row.user_id
             )
         if made.row.state is S.PLANNED:
-            assert not is_parked
             assert isinstance(verdict, Draft)
+            assert parked != verdict.mark(for_update=False)
             assert made.row.email_key == verdict.key == wish(one, self.suppressed)
             assert one.customer.type == "Residential"
             assert self.person_of(verdict.key) is None
@@ -298,7 +297,7 @@ class History(RuleBasedStateMachine):
             return
         if fate == "refused" or is_taken:
             self.rows[number] = replace(row, state=S.REFUSED)
-            self.parked[number] = verdict.fingerprint
+            self.parked[number] = verdict.mark(for_update=False)
             return
         made = self.join(verdict.values["email"])
         self.made_for[made.id] = number
@@ -319,7 +318,7 @@ class History(RuleBasedStateMachine):
         other = self.person_of(verdict.key)
         if fate == "refused" or (other is not None and other.id != row.user_id):
             self.rows[number] = replace(row, update_due=False)
-            self.parked[number] = verdict.fingerprint
+            self.parked[number] = verdict.mark(for_update=True)
             return
         new = replace(row, email_key=verdict.key, sent=verdict.values, update_due=False)
         if fate == "deleted":

@@ -386,10 +386,6 @@ def test_one_address_for_all_is_wrong_in_a_template_too() -> None:
     assert not sync_verdict(email={"type": "template", "template": "office@example.com"}).ready
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="mapping/validate.py _shared_email: a broken template counts as one without sources",
-)
 def test_a_broken_template_of_the_address_is_one_fault() -> None:
     """A missing brace is not called a shared address as well."""
     judged = sync_verdict(email={"type": "template", "template": "{email"})

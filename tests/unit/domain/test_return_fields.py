@@ -101,10 +101,6 @@ def test_a_number_in_a_form_of_python_alone_does_not_fit(value: str) -> None:
     assert misfit(rule({"type": "manual_input", "value": value}), FIELDS["Numeric"])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="return_fields.py misfit: the default of a count is not looked at",
-)
 def test_a_count_whose_default_is_no_number_does_not_fit_a_number() -> None:
     """A count that is not known would write the default, which ServiceTitan refuses every time."""
     assert misfit(rule(COUNT | {"default": "none yet"}), FIELDS["Numeric"])

@@ -77,10 +77,6 @@ def test_names_are_split(name: str, first: str, last: str) -> None:
     assert (first_name(name), last_name(name)) == (first, last)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="mapping/transforms.py _split: only the ASCII comma turns a name round",
-)
 @pytest.mark.parametrize(
     ("name", "first", "last"), [("علي، محمد", "محمد", "علي"), ("李，小龙", "小龙", "李")]
 )
