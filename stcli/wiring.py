@@ -357,7 +357,8 @@ class Application:
                         try:
                             result = await passes.run(kind, subject, options)
                         except StcliError as error:
-                            if not keep_going:
+                            # What an earlier pass of this run did must be told all the same.
+                            if not keep_going and not number:
                                 raise
                             result = not_started(
                                 kind, subject.name, error, self.now(), dry_run=options.dry_run

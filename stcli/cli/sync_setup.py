@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stcli.usecases.sync_setup import Lists, SyncAnswers
     from stcli.wiring import Application
 
-NOT_MAPPED, OTHER = "", "…"
+NOT_MAPPED, OTHER, AS_IT_IS = "", "…", "="
 
 
 def setup(
@@ -255,11 +255,17 @@ def _ask_source(current: Rule | None, label: str, lists: Lists, *, required: boo
     if not required:
         options.insert(0, (NOT_MAPPED, "(not mapped)"))
     now = "" if current is None else _shorthand(current)
-    if now and all(value != now for value, _ in options):
-        options.insert(0, (now, f"As it is: {plain(now)}"))
+    if current is not None and (
+        rule_from(now) != current or all(value != now for value, _ in options)
+    ):
+        # More than a word can say, such as a default: kept whole.
+        options.insert(0, (AS_IT_IS, f"As it is: {plain(describe_rule(current))}"))
+        now = AS_IT_IS
     chosen = choosing.choose(f"{label} comes from", options, now)
+    if chosen == AS_IT_IS:
+        return current
     if chosen == OTHER:
-        chosen = choosing.type_in(f'{label}: "fixed text", {{template}} or field>transform', now)
+        chosen = choosing.type_in(f'{label}: "fixed text", {{template}} or field>transform')
     return rule_from(chosen) if chosen else None
 
 
@@ -276,37 +282,43 @@ def _shorthand(rule: Rule) -> str:
 
 def _ask_returns(answers: SyncAnswers, lists: Lists) -> None:
     from stcli.domain.catalog import RETURN_SOURCES
+    from stcli.domain.mapping.rules import sources_of
     from stcli.domain.return_fields import misfit
     from stcli.usecases.sync_setup import rule_from
 
-    taken = {_shorthand(rule): target for target, rule in answers.return_fields.items()}
-    kept = {
-        target: rule
-        for target, rule in answers.return_fields.items()
-        if _shorthand(rule) not in {source.name for source in RETURN_SOURCES}
-    }
+    before = answers.return_fields
+    known = {source.name for source in RETURN_SOURCES}
+    kept = {t: rule for t, rule in before.items() if known.isdisjoint(sources_of(rule))}
     for source in RETURN_SOURCES:
         rule = rule_from(source.name)
+        mine = {t: r for t, r in before.items() if sources_of(r)[:1] == (source.name,)}
+        if lists.custom_fields is None:
+            kept.update(_typed_return(source.label, rule, mine))
+            continue
         fitting = [
             (f"custom_field:{field.name}", f"{plain(field.name)} ({field.data_type})")
-            for field in lists.custom_fields or ()
+            for field in lists.custom_fields
             if field.name and not misfit(rule, field) and f"custom_field:{field.name}" not in kept
         ]
-        by_name = f"custom_field:{source.label}"
-        usual = by_name if not taken and any(value == by_name for value, _ in fitting) else ""
-        current = taken.get(source.name, usual)
-        if lists.custom_fields is None:
-            text = choosing.type_in(
-                f"{source.label} goes to the custom field (empty: nowhere)",
-                current.removeprefix("custom_field:"),
-            )
-            target = f"custom_field:{text}" if text else NOT_MAPPED
-        else:
-            options = [(NOT_MAPPED, "(not written back)"), *fitting]
-            target = choosing.choose(f"{source.label} goes to", options, current)
-        if target:
-            kept[target] = rule
+        options = [(NOT_MAPPED, "(not written back)"), *fitting]
+        usual = f"custom_field:{source.label}"
+        current = usual if not before and any(value == usual for value, _ in fitting) else ""
+        if mine:
+            options.insert(0, (AS_IT_IS, f"As it is: {plain(', '.join(mine))}"))
+            current = AS_IT_IS
+        target = choosing.choose(f"{source.label} goes to", options, current)
+        kept.update(mine if target == AS_IT_IS else {target: rule} if target else {})
     answers.return_fields = kept
+
+
+def _typed_return(label: str, rule: Rule, mine: dict[str, Rule]) -> dict[str, Rule]:
+    """Where the fields are not known, a name is typed in; several, or a rule of more than a word,
+    stay as they are."""
+    if len(mine) > 1 or any(one != rule for one in mine.values()):
+        return mine
+    current = next(iter(mine), "").removeprefix("custom_field:")
+    text = choosing.type_in(f"{label} goes to the custom field (empty: nowhere)", current)
+    return {f"custom_field:{text}": rule} if text else {}
 
 
 def _ask_type() -> SyncType:

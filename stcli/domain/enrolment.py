@@ -138,6 +138,25 @@ def _active(contacts: Iterable[CustomerContact], kind: str) -> list[CustomerCont
     return sorted(found, key=lambda contact: contact.id)
 
 
+def has_left_address(known: KnownCustomer, key: str, suppressed: Container[str]) -> bool:
+    """Whether the address that a referrer is enrolled with asked for no marketing: that is a wish,
+    not a change of address, so no other address takes its place."""
+    contacts = [c for c in _active(known.contacts, EMAIL) if email_key(c.value) == key]
+    return key in suppressed or (bool(contacts) and not any(c.marketing for c in contacts))
+
+
+def may_not_be_told(known: KnownCustomer, key: str, suppressed: Container[str]) -> bool:
+    """Whether nothing is written back to a referrer's customer any more."""
+    customer = known.customer
+    return (
+        not customer.active
+        or customer.merged_to_id is not None
+        or customer.do_not_mail
+        or customer.do_not_service
+        or has_left_address(known, key, suppressed)
+    )
+
+
 OPTED_OUT = frozenset({SkipReason.DO_NOT_MAIL, SkipReason.MARKETING_OFF, SkipReason.SUPPRESSED})
 """Reasons that are a customer's own wish: after the enrolment they count as ``opted_out``."""
 

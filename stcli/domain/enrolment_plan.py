@@ -19,6 +19,7 @@ from stcli.domain.enrolment import (
     KnownCustomer,
     after_enrolment,
     allowed_email,
+    has_left_address,
 )
 from stcli.domain.ids import CustomerId, UserId
 from stcli.domain.mapping.apply import Unmappable, referrer_values
@@ -94,6 +95,8 @@ class Surroundings:
     merged_into: Mapping[CustomerId, Sequence[Enrolment]]
     parked: Mapping[CustomerId, str]
     """Fingerprints of what was refused and waits for a change or a person."""
+    suppressed: Container[str] = ()
+    """Email keys that asked for no marketing, among those of the rows."""
     in_doubt: Container[CustomerId] = ()
     """Who was asked for so lately that it may still take effect unseen."""
 
@@ -237,7 +240,11 @@ def _keep_in_step(
         return
     if not changes(row, verdict):
         return
-    if verdict.key != row.email_key and _is_taken(verdict.key, row, around):
+    is_new = verdict.key != row.email_key
+    if is_new and around.holders.get(verdict.key) in _merged_twins(row, around):
+        # The address came with a customer merged into this one, whose referrer keeps it.
+        return
+    if is_new and _is_taken(verdict.key, row, around):
         _fail(made, ADDRESS_TAKEN, verdict.mark(for_update=True), around)
         return
     made.is_parked = around.parked.get(row.customer_id) == verdict.mark(for_update=True)
@@ -262,9 +269,14 @@ def _why_left_alone(
     if isinstance(verdict, SkipReason):
         return after_enrolment(verdict).value
     person = around.people_by_id.get(_user(row))
-    if person is not None and person.unsubscribed_at is not None:
+    has_left = has_left_address(known, row.email_key, around.suppressed)
+    if has_left or (person is not None and person.unsubscribed_at is not None):
         return SkipReason.OPTED_OUT.value
     return ""
+
+
+def _merged_twins(row: Enrolment, around: Surroundings) -> set[CustomerId]:
+    return {other.customer_id for other in around.merged_into.get(row.customer_id, ())}
 
 
 def _is_taken(key: str, row: Enrolment, around: Surroundings) -> bool:

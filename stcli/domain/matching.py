@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 LONGEST_EMAIL = 254
 """RFC 5321, 4.5.3.1.3: a path has 256 characters with its brackets."""
@@ -17,7 +18,7 @@ SHORTEST_PHONE = 7
 
 def email_key(text: str) -> str:
     """What two spellings of one address have in common; blank for blank."""
-    return text.strip().casefold()
+    return unicodedata.normalize("NFC", text.strip()).lower()
 
 
 def is_email(text: str) -> bool:

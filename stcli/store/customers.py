@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -153,11 +154,11 @@ class Customers:
         suppressions: Sequence[Suppression],
         mark: str,
         now: datetime,
-    ) -> bool:
-        """Keep what the list said; whoever has one of the addresses is looked at again."""
+    ) -> None:
+        """Keep what the list said; whoever has one of the addresses is looked at again. Each record
+        tells how new it is, so what another process read meanwhile may be kept beside it."""
         with self._database.write() as sql:
-            if not advance(sql, tenant, Feed.SUPPRESSIONS, asked_with, mark, now):
-                return False
+            advance(sql, tenant, Feed.SUPPRESSIONS, asked_with, mark, now)
             changed = _changed_suppressions(sql, tenant, suppressions)
             for part in parts(changed):
                 sql.exec_driver_sql(
@@ -166,12 +167,28 @@ class Customers:
                     f"AND value_key != '' AND value_key IN ({marks(part)}))",
                     (tenant, tenant, *part),
                 )
-        return True
+                # Also where the address was mapped from elsewhere than the contacts.
+                sql.exec_driver_sql(
+                    "UPDATE enrolments SET recheck = recheck + 1 WHERE tenant = ? "
+                    f"AND email_key != '' AND email_key IN ({marks(part)})",
+                    (tenant, *part),
+                )
 
     def save_own_write(self, tenant: str, customer: Customer) -> None:
-        """What ServiceTitan answered to our own write: no change that anybody has to look at."""
+        """What ServiceTitan answered to our own write. The custom fields in it are no change that
+        anybody has to look at; anything else in it is, as if the feed had told it."""
         with self._database.write() as sql:
-            sql.exec_driver_sql(_SAVE_OWN_CUSTOMER, (tenant, *_customer_row(customer), 0))
+            known = known_customers(sql, tenant, [customer.id]).get(customer.id)
+            statement, change = _SAVE_CUSTOMER, 0
+            if known is not None and known.customer == replace(
+                customer,
+                custom_fields=known.customer.custom_fields,
+                modified_on=known.customer.modified_on,
+            ):
+                statement = _SAVE_OWN_CUSTOMER
+            else:
+                change = _reserve_changes(sql, tenant, 1)
+            sql.exec_driver_sql(statement, (tenant, *_customer_row(customer), change))
 
     # Looking
 

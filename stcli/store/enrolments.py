@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -96,6 +96,10 @@ class Enrolments:
             ).rowcount
             if gone:
                 sql.exec_driver_sql("DELETE FROM enrolments WHERE campaign = ?", (campaign,))
+                sql.exec_driver_sql(
+                    "DELETE FROM failures WHERE campaign = ? AND pass IN ('sync', 'return')",
+                    (campaign,),
+                )
             sql.exec_driver_sql(
                 "INSERT INTO enrolment_progress (campaign, tenant, rf_campaign_id, position, rule) "
                 "VALUES (?, ?, ?, 0, ?) ON CONFLICT (campaign) DO UPDATE SET "
@@ -191,6 +195,15 @@ class Enrolments:
                     (campaign,),
                 )
             }
+
+    def count_planned_since(self, campaign: CampaignName, day: date) -> int:
+        """How many of the planned customers were made on or after a day (UTC)."""
+        return self._count(
+            "campaign = ? AND state = 'planned' AND EXISTS (SELECT 1 FROM crm_customers c "
+            "WHERE c.tenant = enrolments.tenant AND c.customer_id = enrolments.customer_id "
+            "AND c.created_on >= ?)",
+            (campaign, day.isoformat()),
+        )
 
     def count_updates(self, campaign: CampaignName) -> int:
         return self._count("campaign = ? AND update_due != 0", (campaign,))
@@ -424,6 +437,16 @@ def bound_users(
     }
 
 
+def release(sql: Connection, campaign: CampaignName, customers: Iterable[CustomerId]) -> None:
+    """Let these give up address and person, which others may take in the same transaction."""
+    for part in parts(sorted(set(customers))):
+        sql.exec_driver_sql(
+            "UPDATE enrolments SET email_key = '', user_id = NULL WHERE campaign = ? "
+            f"AND customer_id IN ({marks(part)})",
+            (campaign, *part),
+        )
+
+
 def save_enrolments(
     sql: Connection,
     campaign: CampaignName,
@@ -431,10 +454,8 @@ def save_enrolments(
     rows: Sequence[Enrolment],
     now: datetime,
 ) -> None:
-    """Store these rows, looked at just now. Who gives an address or a person up comes first, so
-    that another may take it in the same breath."""
-    ordered = sorted(rows, key=lambda row: row.email_key != "" or row.user_id is not None)
-    if not ordered:
+    """Store these rows, looked at just now; whoever gave something up was released before."""
+    if not rows:
         return
     at = utc_text(now)
     sql.exec_driver_sql(
@@ -463,7 +484,7 @@ def save_enrolments(
                 row.return_due,
                 at,
             )
-            for row in ordered
+            for row in rows
         ],
     )
 

@@ -85,6 +85,14 @@ class People:
             sql.exec_driver_sql(_SAVE, [(*_row(person), int(listed)) for person in people])
             changed = [(person, known[person.id]) for person in people if person.id in known]
             _flag(sql, "recheck", [new.id for new, old in changed if _left_or_came(new, old)])
+            _flag_sharers(
+                sql,
+                [
+                    email_key(old.email)
+                    for new, old in changed
+                    if email_key(new.email) != email_key(old.email)
+                ],
+            )
             _flag(sql, "return_due", [new.id for new, old in changed if _says_more(new, old)])
 
     def known(self, ids: Sequence[UserId]) -> set[UserId]:
@@ -188,6 +196,18 @@ def _flag(sql: Connection, column: str, users: Sequence[UserId]) -> None:
     for part in parts(users):
         sql.exec_driver_sql(
             f"UPDATE enrolments SET {column} = {column} + 1 WHERE user_id IN ({marks(part)})", part
+        )
+
+
+def _flag_sharers(sql: Connection, keys: Sequence[str]) -> None:
+    """Look again at customers whose address was another person's, who has another one now."""
+    for part in parts([key for key in keys if key]):
+        sql.exec_driver_sql(
+            "UPDATE enrolments SET recheck = recheck + 1 WHERE reason = 'duplicate_email' "
+            "AND EXISTS (SELECT 1 FROM crm_contacts k WHERE k.tenant = enrolments.tenant "
+            "AND k.customer_id = enrolments.customer_id AND k.value_key != '' "
+            f"AND k.value_key IN ({marks(part)}))",
+            part,
         )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stcli.domain.campaign import CampaignConfig, SyncType
-from stcli.domain.mapping.rules import Dynamic, ManualInput, Rule, Template
+from stcli.domain.mapping.rules import Dynamic, ManualInput, Rule, Template, sources_of
 from stcli.domain.mapping.validate import TabVerdict, check_return, check_sync
 from stcli.domain.nearest import suggestion
 from stcli.domain.records import CampaignField, CustomFieldType
 from stcli.domain.return_fields import misfit
-from stcli.errors import ConfigurationError, RecordNotFound, SetupRequired
+from stcli.errors import ConfigurationError, RecordNotFound, SetupRequired, UsageError
 from stcli.usecases.passes.custom_fields import field_named
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 
@@ -92,6 +92,10 @@ def rule_from(text: str) -> Rule:
     if "{" in text:
         return Template(type="template", template=text)
     source, *transforms = (part.strip() for part in text.split(">"))
+    if not source or not all(transforms):
+        raise UsageError(
+            f"{text!r} is no mapping", 'Such as name, name>first_name, "a text" or {name}.'
+        )
     return Dynamic.model_validate({"type": "dynamic", "from": source, "transform": transforms})
 
 
@@ -125,8 +129,18 @@ def check_answers(answers: SyncAnswers, lists: Lists) -> None:
         )
     if lists.custom_fields is None:
         return
+    for rule in answers.fields.values():
+        for source in sources_of(rule):
+            if source.startswith("custom_field:"):
+                field_named(source.removeprefix("custom_field:"), lists.custom_fields, source)
+    taken: set[int] = set()
     for target, rule in answers.return_fields.items():
         found = field_named(target.removeprefix("custom_field:"), lists.custom_fields, target)
+        if found.id in taken:
+            raise ConfigurationError(
+                f"the custom field {found.name!r} is mapped twice", "Leave one out."
+            )
+        taken.add(found.id)
         problem = misfit(rule, found)
         if problem:
             raise ConfigurationError(

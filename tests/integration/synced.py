@@ -53,7 +53,8 @@ class Office:
         self.world.post(f"/customers/{number}", **values)
 
     def merge(self, number: int, into: int) -> None:
-        self.change(number, active=False, merged_to_id=into)
+        """As ServiceTitan does it: the contacts go to the survivor."""
+        self.world.post(f"/customers/{number}/merge", into=into)
 
     def contact(self, number: int, value: str, kind: str = "Email", **more: Any) -> int:
         body = {"type": kind, "value": value, **more}

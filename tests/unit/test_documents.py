@@ -48,7 +48,7 @@ def test_the_first_two_commands_set_up_and_test() -> None:
     assert block is not None
     lines = block.group(1).strip().splitlines()
     assert lines[0].endswith("stcli demo")
-    assert lines[1].endswith("pytest")
+    assert lines[1].endswith("pytest -n auto")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)

@@ -33,6 +33,7 @@ from stcli.store.enrolments import (
     mark_sharers,
     merged_referrers,
     move_on,
+    release,
     save_enrolments,
     stored_progress,
     to_recheck,
@@ -163,8 +164,12 @@ class Look:
         if since is not None:
             wanted = [c for c in order if known[c].created_day >= since]
         verdicts = self.verdicts(sql, {c: known[c] for c in wanted})
-        rows = enrolments_of(sql, context.campaign, wanted)
+        stored = enrolments_of(sql, context.campaign, order)
+        rows = {c: stored[c] for c in wanted if c in stored}
+        # Those whose state is known already are counted by it.
+        left_out = sum(c not in stored for c in order) - sum(c not in stored for c in wanted)
         around = self._surroundings(sql, wanted, rows, verdicts)
+        before = dict(rows)
         decisions: list[Decision] = []
         result: dict[CustomerId, Enrolment] = {}
         for customer_id in wanted:
@@ -174,12 +179,15 @@ class Look:
             for row in (made.row, *made.given_up):
                 rows[row.customer_id] = result[row.customer_id] = row
             decisions.append(made)
+        given_up = {row.customer_id for made in decisions for row in made.given_up}
+        changed = {c for c, row in before.items() if _holdings(row) != _holdings(result[c])}
+        release(sql, context.campaign, given_up | changed)
         save_enrolments(sql, context.campaign, context.tenant, list(result.values()), context.now())
         self._remember_failures(sql, decisions)
         mark_recheck(sql, context.campaign, [c for made in decisions for c in made.look_again])
         freed = [m.freed for m in decisions if m.freed and m.freed not in around.holders]
         mark_sharers(sql, context.campaign, context.tenant, freed)
-        return decisions, len(order) - len(wanted)
+        return decisions, left_out
 
     def verdicts(
         self, sql: Transaction, known: dict[CustomerId, KnownCustomer]
@@ -220,6 +228,9 @@ class Look:
             people_by_id=people_by_id(sql, sorted(users)),
             merged_into=merged,
             parked=self._parked,
+            suppressed=self._suppressed(
+                sql, {row.email_key for row in rows.values() if row.email_key}
+            ),
             in_doubt=asked_since(
                 sql, campaign, ids, self.context.now() - timedelta(seconds=doubt_seconds)
             ),
@@ -250,3 +261,8 @@ class Look:
                 tally.intend(record, "link", "is in the campaign already")
             if made.failure is not None:
                 tally.fail(made.failure)
+
+
+def _holdings(row: Enrolment) -> tuple[str, UserId | None]:
+    """What nobody else of the campaign can have."""
+    return row.email_key, row.user_id

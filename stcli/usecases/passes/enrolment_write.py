@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from stcli.domain.enrolment import Enrolment, EnrolmentState
+from stcli.domain.enrolment import Enrolment, EnrolmentState, KnownCustomer
 from stcli.domain.enrolment_plan import Draft, changes
 from stcli.domain.ids import CustomerId, UserId
 from stcli.domain.outcome import Count, Failure, SkipReason
 from stcli.domain.records import Campaign, Person
 from stcli.errors import (
-    NoAnswer,
     RecordNotFound,
     RecordRejected,
     RemoteGone,
@@ -117,25 +116,35 @@ class Writing:
             else:
                 rows = enrolments.in_state(context.campaign, EnrolmentState.PLANNED, after, number)
             ids = [row.customer_id for row in rows]
-            verdicts = self.look.verdicts(sql, known_customers(sql, context.tenant, ids))
+            known = known_customers(sql, context.tenant, ids)
+            verdicts = self.look.verdicts(sql, known)
             keys = [v.key for v in verdicts.values() if isinstance(v, Draft)]
             owners = holders(sql, context.campaign, keys)
             writes: list[Write] = []
             stale: list[CustomerId] = []
             for row in rows:
                 verdict = verdicts.get(row.customer_id)
+                if not for_updates and self._waits(known.get(row.customer_id)):
+                    continue
                 if isinstance(verdict, Draft) and (
                     owners.get(verdict.key, row.customer_id if for_updates else None)
                     == row.customer_id
+                    and (for_updates or self.look.rules.filter.admits(known[row.customer_id]))
                 ):
                     changed = changes(row, verdict) if for_updates else {}
                     writes.append(Write(row, verdict, changed))
+                    owners[verdict.key] = row.customer_id
                 else:
                     stale.append(row.customer_id)
             mark_recheck(sql, context.campaign, stale)
             if not for_updates:
                 settle(sql, context.campaign, [_intent(write) for write in writes], context.now())
         return ids[-1] if ids else after, len(ids), writes
+
+    def _waits(self, known: KnownCustomer | None) -> bool:
+        """Whether a customer is left for a pass without this one's ``since``."""
+        since = self.context.options.since
+        return since is not None and known is not None and known.created_day < since
 
     async def _send(self, batches: AsyncIterator[Sequence[Write]]) -> None:
         context = self.context
@@ -173,9 +182,11 @@ class Writing:
         self.context.held.check()
         try:
             outcome = await (self._update(write) if write.row.is_referrer else self._create(write))
-        except NoAnswer as error:
+        except Unavailable as error:
+            # 429 concerns everybody, and so does a server that cannot be reached for a creation.
+            is_of_all = error.status == 429 or (error.definite and not write.row.is_referrer)
             self._silent += 1
-            if self._silent >= SILENT_WRITES_THAT_STOP:
+            if is_of_all or self._silent >= SILENT_WRITES_THAT_STOP:
                 raise
             if write.row.is_referrer:
                 return _failed(write, error.message, error.trace_id, FailureState.TRANSIENT)
@@ -211,14 +222,13 @@ class Writing:
         if user_id is None or not write.changed:
             return Outcome(write, _settled(write, row.state, user_id), count=Count.UNCHANGED)
         try:
-            meta: dict[str, str] = {}
-            if any(name.startswith("meta.") for name in write.changed):
-                meta = dict((await self.context.referral.user(str(user_id))).meta)
-            person = await self.context.referral.update_user(user_id, write.changed, meta)
+            known = await self.context.referral.user(str(user_id))
+            if known.unsubscribed_at is not None:
+                # Nobody told us yet: the list is read in full once a day only.
+                return Outcome(write, _as_it_was(row, row.state), known, skip=SkipReason.OPTED_OUT)
+            person = await self.context.referral.update_user(user_id, write.changed, known.meta)
         except RecordNotFound:
-            return Outcome(
-                write, _settled(write, EnrolmentState.GONE, user_id), skip=SkipReason.GONE
-            )
+            return Outcome(write, _as_it_was(row, EnrolmentState.GONE), skip=SkipReason.GONE)
         except RecordRejected as error:
             return _failed(write, error.message, error.trace_id, FailureState.PARKED)
         return Outcome(write, _settled(write, row.state, user_id), person, Count.UPDATED)
@@ -325,6 +335,11 @@ def _settled(
     )
 
 
+def _as_it_was(row: Enrolment, state: EnrolmentState) -> Settled:
+    """With the address, the person and the values that it had; nothing is due any more."""
+    return Settled(row.customer_id, state, row.email_key, row.user_id, row.sent)
+
+
 def _unsent(write: Write) -> Outcome:
     """Nothing was sent: planned again, or still due."""
     if write.row.is_referrer:
@@ -336,8 +351,7 @@ def _failed(write: Write, reason: str, trace_id: str, state: FailureState) -> Ou
     """Refused or not answered. A refused update is not due any more until something changes."""
     settled = None
     if write.row.is_referrer and state is FailureState.PARKED:
-        row = write.row
-        settled = Settled(row.customer_id, row.state, row.email_key, row.user_id, row.sent)
+        settled = _as_it_was(write.row, write.row.state)
     return Outcome(
         write,
         settled,

@@ -8,7 +8,13 @@ from datetime import date, timedelta
 from typing import Generic, TypeVar
 
 from stcli.domain.records import FeedPage
-from stcli.errors import ConfigurationError, CredentialsRefused, RecordRejected, UnexpectedAnswer
+from stcli.errors import (
+    ConfigurationError,
+    CredentialsRefused,
+    RecordNotFound,
+    RecordRejected,
+    UnexpectedAnswer,
+)
 from stcli.store.engine import utc_instant, utc_text
 from stcli.store.feeds import Cursor, Feed
 from stcli.usecases.passes.context import PassContext
@@ -165,7 +171,7 @@ async def _read_to_the_end(
         context.stop.check()
         try:
             page = await ahead.page(cursor.token)
-        except RecordRejected:
+        except (RecordRejected, RecordNotFound):
             # The server no longer knows the token. Beginning again only repeats what is known.
             if has_begun_again or cursor.token == cursor.opened_from:
                 raise
@@ -190,7 +196,14 @@ async def _read_to_the_end(
             seen.add(page.token)
         # Saved, or moved on by another process: either way the stored cursor is the newest.
         stored = await context.in_state(context.state.feeds.cursor, context.tenant, feed)
-        cursor = stored or cursor
+        if stored is None:
+            # Somebody reset it: begin where it began.
+            since = date.fromisoformat(cursor.opened_from) if cursor.opened_from else None
+            stored = await context.in_state(
+                context.state.feeds.open, context.tenant, feed, since, context.now()
+            )
+            seen.clear()
+        cursor = stored
 
 
 class _Ahead(Generic[Record]):

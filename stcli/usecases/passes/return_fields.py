@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
-from stcli.domain.enrolment import Enrolment, KnownCustomer
+from stcli.domain.enrolment import Enrolment, KnownCustomer, may_not_be_told
 from stcli.domain.enrolment_plan import fingerprint
 from stcli.domain.ids import CustomerId
 from stcli.domain.mapping.rules import Rule
@@ -33,12 +34,13 @@ from stcli.errors import (
     SafetyStop,
 )
 from stcli.store.canaries import Canary, CanaryState
-from stcli.store.customers import known_customers
+from stcli.store.customers import known_customers, suppressed
 from stcli.store.failures import FailureState, clear_failure
 from stcli.store.people import people_by_id
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.custom_fields import field_named
 from stcli.usecases.passes.failing import record_failure
+from stcli.usecases.passes.feeds import customers_up_to_date, suppressions_up_to_date
 from stcli.usecases.passes.pipeline import BATCH, Pipeline
 
 KIND = "return"
@@ -82,6 +84,7 @@ class _ReturnPass:
     def __init__(self, context: PassContext, rules: Mapping[str, Rule]) -> None:
         self.context = context
         self.rules = rules
+        self.obeys_suppressions = context.config.consent.suppressions == "obey"
         self.fields: Sequence[ReturnField] = ()
         self.canary: Canary | None = None
         self._silent = 0
@@ -109,14 +112,27 @@ class _ReturnPass:
         context.tally.add(Count.UNCHANGED, total - due)
         if not due:
             return
-        self.canary = await context.in_state(context.state.canaries.of, context.tenant)
+        self.canary = await self._stored_canary()
+        await self._read()
         context.progress.begin("customers written back", due, context.rates.servicetitan)
         if context.options.dry_run:
             await self._plan()
         else:
-            await self._recover_canary()
+            if self.canary is not None and self.canary.state is not CanaryState.PASSED:
+                with context.locks.hold(f"{context.tenant} canary", KIND):
+                    await self._recover_canary()
             await self._send()
         context.progress.end()
+
+    async def _read(self) -> None:
+        """What the customers wish now: a one-time sync does not look again by itself."""
+        await customers_up_to_date(self.context)
+        if self.obeys_suppressions:
+            await suppressions_up_to_date(self.context)
+
+    async def _stored_canary(self) -> Canary | None:
+        context = self.context
+        return await context.in_state(context.state.canaries.of, context.tenant)
 
     async def _make_failed_due(self) -> None:
         context = self.context
@@ -158,6 +174,9 @@ class _ReturnPass:
             known = known_customers(sql, context.tenant, [row.customer_id for row in rows])
             users = [row.user_id for row in rows if row.user_id is not None]
             people = people_by_id(sql, users)
+            never: set[str] = set()
+            if self.obeys_suppressions:
+                never = suppressed(sql, context.tenant, [row.email_key for row in rows])
         found: list[WriteBack] = []
         for row in rows:
             person = None if row.user_id is None else people.get(row.user_id)
@@ -165,16 +184,20 @@ class _ReturnPass:
             if person is None or customer is None or person.unsubscribed_at is not None:
                 found.append(WriteBack(row, {}, row.returned))
                 continue
+            if may_not_be_told(customer, row.email_key, never):
+                # Left due: the next look tells why, and who comes back is told then.
+                continue
             wanted = wanted_values(person, self.fields)
             values = to_write(wanted, row.returned, customer.customer.custom_fields, self.fields)
             found.append(
-                WriteBack(row, values, {**row.returned, **wanted}, self._others(customer, wanted))
+                WriteBack(row, values, {**row.returned, **wanted}, self._others(customer, values))
             )
         return found
 
     @staticmethod
-    def _others(known: KnownCustomer, wanted: Mapping[int, str]) -> frozenset[int]:
-        return frozenset(known.customer.custom_fields) - frozenset(wanted)
+    def _others(known: KnownCustomer, values: Mapping[int, str]) -> frozenset[int]:
+        """Fields that stand there and are not to be written: ours of an earlier time too."""
+        return frozenset(known.customer.custom_fields) - frozenset(values)
 
     async def _plan(self) -> None:
         async for batch in self._batches():
@@ -192,14 +215,19 @@ class _ReturnPass:
             left = list(batch)
             while (candidate := self._candidate(left)) is not None:
                 at = left.index(candidate)
-                before = self.canary
-                try:
-                    left[at] = await self._watch(candidate)
-                except (RecordRejected, RecordNotFound) as error:
-                    # Refused, so nothing was written: another customer has to be watched.
-                    await self._forget_canary(before)
+                # One campaign of the tenant at a time: another's unfinished write proves nothing.
+                with self.context.locks.hold(f"{self.context.tenant} canary", KIND):
+                    self.canary = await self._stored_canary()
+                    await self._recover_canary()
+                    if self._candidate(left) is not candidate:
+                        # Another campaign of the tenant has looked meanwhile.
+                        continue
+                    watched = await self._watch(candidate)
+                if isinstance(watched, Outcome):
                     del left[at]
-                    await self._take_in([_refused(candidate, error)])
+                    await self._take_in([watched])
+                else:
+                    left[at] = watched
             if left:
                 yield left
 
@@ -210,32 +238,82 @@ class _ReturnPass:
         with_others = next((w for w in batch if w.other_fields and w.written is None), None)
         return with_others or (batch[0] if batch and self.canary is None else None)
 
-    async def _watch(self, write: WriteBack) -> WriteBack:
-        """Write one field and look; what is left to be written of this customer."""
+    async def _watch(self, write: WriteBack) -> WriteBack | Outcome:
+        """Write one field and look; what is left to be written of this customer, or its refusal."""
         context, crm = self.context, self.context.crm
-        customer_id = write.row.customer_id
+        customer_id, earlier = write.row.customer_id, self.canary
         field_id, value = next(iter(write.values.items()))
-        before = await crm.customer(customer_id)
-        canary = Canary(CanaryState.BEGUN, customer_id, field_id, dict(before.custom_fields))
-        await self._keep(canary)
-        context.held.check()
-        await crm.update_custom_fields(customer_id, {field_id: value})
-        after = await self._proved(canary)
+        try:
+            before = await crm.customer(customer_id)
+            await self._keep(
+                Canary(CanaryState.BEGUN, customer_id, field_id, dict(before.custom_fields))
+            )
+            context.held.check()
+            await crm.update_custom_fields(customer_id, {field_id: value})
+        except (RecordRejected, RecordNotFound) as error:
+            # Refused, so nothing was written: another customer has to be watched.
+            await self._forget_canary(earlier)
+            return _refused(write, error)
+        except ApiError as error:
+            if error.definite:
+                await self._forget_canary(earlier)
+            raise
+        after = await crm.customer(customer_id)
+        others = {key: text for key, text in before.custom_fields.items() if key != field_id}
+        changed = [key for key, text in others.items() if after.custom_fields.get(key) != text]
+        if changed:
+            await self._put_back(customer_id, others, changed, after, field_id)
         data_type = next(f.field.data_type for f in self.fields if f.field.id == field_id)
         if not is_same(after.custom_fields.get(field_id, ""), value, data_type):
+            await self._forget_canary(earlier)
             raise SafetyStop(
                 f"ServiceTitan accepted a value for custom field {field_id} and did not keep it",
                 "Look at the field in ServiceTitan: it may be read-only or of another type.",
             )
+        state = CanaryState.PASSED if others else CanaryState.BLANK
+        await self._keep(Canary(state, customer_id, field_id, {}))
         rest = {number: text for number, text in write.values.items() if number != field_id}
         return replace(write, values=rest, written=after)
 
+    async def _put_back(
+        self,
+        customer_id: CustomerId,
+        others: Mapping[int, str],
+        changed: Sequence[int],
+        after: Customer,
+        field_id: int,
+    ) -> NoReturn:
+        """Other fields changed by the write of one: put them back, and write nothing more."""
+        # First of all that it failed is remembered, whatever becomes of the putting back.
+        await self._keep(Canary(CanaryState.FAILED, customer_id, field_id, others))
+        written = after.custom_fields.get(field_id)
+        own = {field_id: written} if written is not None else {}
+        try:
+            restored = await self.context.crm.update_custom_fields(customer_id, {**others, **own})
+            now = restored.custom_fields
+        except ApiError:
+            now = after.custom_fields
+        lost = [key for key, text in others.items() if now.get(key) != text]
+        fate = (
+            f"of these {len(lost)} could not be put back: {', '.join(f'#{key}' for key in lost)}"
+            if lost
+            else "they were put back"
+        )
+        raise SafetyStop(
+            f"writing one custom field of customer {customer_id} changed "
+            f"{len(changed)} others; {fate}. Nothing more is written",
+            "Ask ServiceTitan's support about PATCH customers and customFields; leave "
+            "return_fields out until then.",
+        )
+
     async def _recover_canary(self) -> None:
-        """A watched write whose process died before it could look."""
+        """What an earlier watched write left behind."""
         canary = self.canary
-        if canary is not None and canary.state is CanaryState.BEGUN:
-            await self._proved(canary)
-        if canary is not None and canary.state is CanaryState.FAILED:
+        if canary is None:
+            return
+        if canary.state is CanaryState.BEGUN:
+            await self._finish_looking(canary)
+        elif canary.state is CanaryState.FAILED:
             raise SafetyStop(
                 "writing one custom field changed others on this tenant when it was tried, so "
                 "nothing is written back",
@@ -243,34 +321,20 @@ class _ReturnPass:
                 f"the result with: stcli sync reset {self.context.campaign}",
             )
 
-    async def _proved(self, canary: Canary) -> Customer:
-        """Read the customer again; other fields that changed are put back, and the pass stops."""
-        crm = self.context.crm
-        after = await crm.customer(canary.customer_id)
+    async def _finish_looking(self, canary: Canary) -> None:
+        """The process died before it could look, or even before the write. Fields that became empty
+        are put back; whatever else is seen proves nothing, so a write will be watched anew."""
+        try:
+            after = await self.context.crm.customer(canary.customer_id)
+        except RecordNotFound:
+            await self._forget_canary(None)
+            return
         others = {key: text for key, text in canary.before.items() if key != canary.field_id}
-        changed = [key for key, text in others.items() if after.custom_fields.get(key) != text]
-        if not changed:
-            state = CanaryState.PASSED if others else CanaryState.BLANK
-            await self._keep(Canary(state, canary.customer_id, canary.field_id, {}))
-            return after
-        written = after.custom_fields.get(canary.field_id)
-        own = {canary.field_id: written} if written is not None else {}
-        restored = await crm.update_custom_fields(canary.customer_id, {**others, **own})
-        lost = [key for key, text in others.items() if restored.custom_fields.get(key) != text]
-        await self._keep(
-            Canary(CanaryState.FAILED, canary.customer_id, canary.field_id, canary.before)
-        )
-        fate = (
-            f"of these {len(lost)} could not be put back: {', '.join(f'#{key}' for key in lost)}"
-            if lost
-            else "they were put back"
-        )
-        raise SafetyStop(
-            f"writing one custom field of customer {canary.customer_id} changed "
-            f"{len(changed)} others; {fate}. Nothing more is written",
-            "Ask ServiceTitan's support about PATCH customers and customFields; leave "
-            "return_fields out until then.",
-        )
+        emptied = [key for key in others if not after.custom_fields.get(key)]
+        if emptied:
+            kept = {key: after.custom_fields.get(key) or text for key, text in others.items()}
+            await self._put_back(canary.customer_id, kept, emptied, after, canary.field_id)
+        await self._forget_canary(None)
 
     async def _forget_canary(self, before: Canary | None) -> None:
         self.canary = before

@@ -22,8 +22,11 @@ from stcli.errors import (
     CredentialsRefused,
     NotConnected,
     Problem,
+    RecordNotFound,
+    RecordRejected,
     SetupRequired,
     StcliError,
+    UnexpectedAnswer,
 )
 from stcli.store.locks import Locks, Process
 from stcli.store.state import State as StoredState
@@ -164,7 +167,7 @@ class Passes:
         try:
             await _stoppable(BODIES[kind](context), context)
         except StcliError as caught:
-            error = caught
+            error = _of_the_pass(caught)
             log.warning(
                 "[%s] %s pass of %s ended early: %s",
                 context.run_id,
@@ -234,6 +237,15 @@ async def _stoppable(body: Coroutine[None, None, None], context: PassContext) ->
         raise
     finally:
         watch.cancel()
+
+
+def _of_the_pass(error: StcliError) -> StcliError:
+    """A refusal that no record of the pass is to blame for is an answer nobody promised."""
+    if isinstance(error, RecordRejected | RecordNotFound):
+        return UnexpectedAnswer(
+            error.message, "Run again later.", status=error.status, trace_id=error.trace_id
+        )
+    return error
 
 
 def tenant_key(config: CampaignConfig) -> str:

@@ -74,12 +74,13 @@ class _SyncPass:
         look = Look(context, self.campaign.id, rules, obeys_suppressions=self.obeys_suppressions)
         await look.run()
         creates, updates = await self._brake()
+        planned = creates if context.options.dry_run else 0
         writing = Writing(context, self.campaign, look, welcome_mail=self.settings.welcome_mail)
         if context.options.dry_run:
             await self._plan(creates, updates)
         else:
             await writing.run(creates, updates)
-        await self._count_the_others(writing.in_doubt)
+        await self._count_the_others(writing.in_doubt + planned)
         if await self._is_complete():
             await context.in_state(
                 enrolments.imported, context.held.lease, context.campaign, context.now()
@@ -172,6 +173,10 @@ class _SyncPass:
         context, options = self.context, self.context.options
         counts = await context.in_state(context.state.enrolments.counts, context.campaign)
         creates = sum(n for (state, _), n in counts.items() if state is EnrolmentState.PLANNED)
+        if options.since is not None:
+            creates = await context.in_state(
+                context.state.enrolments.count_planned_since, context.campaign, options.since
+            )
         updates = await context.in_state(context.state.enrolments.count_updates, context.campaign)
         if creates and (waits := self._why_nobody_is_enrolled()):
             context.tally.notes.append(
@@ -230,17 +235,16 @@ class _SyncPass:
                 min(creates, PLAN_LINES),
             )
             for row in planned:
-                name = row.sent.get("first_name", "")
-                context.tally.intend(str(row.customer_id), "create", f"as {name}")
+                context.tally.intend(str(row.customer_id), "create")
 
     # The end
 
-    async def _count_the_others(self, in_doubt: int) -> None:
-        """Everybody else: referrers left as they were, and customers who are none, by reason."""
+    async def _count_the_others(self, unmade: int) -> None:
+        """Everybody else: referrers left as they were, and customers who are none, by reason.
+        ``unmade``: how many of those that were counted are no referrers (yet)."""
         context, counted = self.context, self.context.tally.counts
-        touched = sum(counted[one] for one in (Count.UPDATED, Count.LINKED, Count.FAILED))
-        if not context.options.dry_run:
-            touched += counted[Count.CREATED]
+        told = (Count.CREATED, Count.UPDATED, Count.LINKED, Count.FAILED)
+        touched = sum(counted[one] for one in told)
         counts = await context.in_state(context.state.enrolments.counts, context.campaign)
         stay = 0
         for (state, reason), number in counts.items():
@@ -248,7 +252,7 @@ class _SyncPass:
                 context.tally.skip(SkipReason(reason), number)
             elif state in (*REFERRERS, EnrolmentState.REFUSED):
                 stay += number
-        context.tally.add(Count.UNCHANGED, max(stay - (touched - in_doubt), 0))
+        context.tally.add(Count.UNCHANGED, max(stay - (touched - unmade), 0))
 
     async def _is_complete(self) -> bool:
         """Whether everybody known has been treated, so that an import has been done."""
