@@ -111,13 +111,17 @@ class QualificationLimits(Written):
     max_qualifies: WholeNumber | None = None
 
 
+LONGEST_HOLD_DAYS = 3650
+"""Nobody waits ten years for a reward."""
+
+
 class Qualification(Written):
     method: Method = Method.DO_NOT_QUALIFY
     property: Literal["job_status"] | None = None
     value: (
         Literal["Scheduled", "Dispatched", "InProgress", "Hold", "Completed", "Canceled"] | None
     ) = None
-    hold_days: WholeNumber = 0
+    hold_days: Annotated[WholeNumber, Field(le=LONGEST_HOLD_DAYS)] = 0
     on_cancel: OnCancel = OnCancel.KEEP
     conditions: Conditions = Conditions()
     limits: QualificationLimits = QualificationLimits()

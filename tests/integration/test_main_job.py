@@ -156,6 +156,27 @@ def test_a_canceled_job_takes_back_only_on_request(connected, cli, world) -> Non
     assert [q["qualified"] for q in world.get("/qualifications")] == [True, False]
 
 
+def test_a_job_that_stands_again_earns_its_qualification_again(connected, cli, world) -> None:
+    """Canceled by mistake, taken up and completed: the customer is not cheated of the reward."""
+    text = connected.read_text(encoding="utf-8")
+    connected.write_text(text + "  on_cancel: unqualify\n", encoding="utf-8")
+    cli("leads", "run")
+    job = world.job_of(world.bookings()[0], "Completed")
+    for status in ("Canceled", "Scheduled", "Completed"):
+        cli("qualify", "run")
+        world.post(f"/jobs/{job['id']}/status", status=status)
+    cli("qualify", "run")
+    assert [q["qualified"] for q in world.get("/qualifications")] == [True, False, True]
+    assert cli("qualify", "run", "--json").document["counts"]["qualified"] == 0
+
+
+def test_a_waiting_time_beyond_reason_is_refused(connected, cli) -> None:
+    """Exit 3, and the file is not touched."""
+    before = connected.read_bytes()
+    assert cli("qualify", "set", "--hold-days", "99999999999").code == 3
+    assert connected.read_bytes() == before
+
+
 def test_an_idle_qualify_pass_costs_three_requests(connected, cli, world) -> None:
     """Only the three feeds are asked when nothing changed."""
     cli("leads", "run")

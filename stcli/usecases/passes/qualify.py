@@ -22,6 +22,7 @@ from stcli.domain.qualification import (
     Verdict,
     is_taken_back,
     judge,
+    status_named_by,
 )
 from stcli.errors import RecordNotFound, RecordRejected, SafetyStop
 from stcli.store.failures import FailureState
@@ -137,7 +138,16 @@ def _change(rule: Rule, lead: Watched, evidence: Evidence, verdict: Verdict) -> 
         case QualificationState.QUALIFIED:
             if is_taken_back(rule, evidence, lead.job_id):
                 return Change(lead, verdict, qualified=False)
-        case QualificationState.UNQUALIFIED | QualificationState.SETTLED | QualificationState.GONE:
+        case QualificationState.UNQUALIFIED:
+            # Taken back by us when the job was canceled; a job that stands again earns it again.
+            canceled = {
+                found.job.id
+                for found in evidence.jobs
+                if status_named_by(found.job.status) == "Canceled"
+            }
+            if verdict.decision is Decision.QUALIFY and verdict.job_id not in canceled:
+                return Change(lead, verdict, qualified=True)
+        case QualificationState.SETTLED | QualificationState.GONE:
             pass
     return None
 
