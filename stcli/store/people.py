@@ -95,6 +95,14 @@ class People:
             )
             _flag(sql, "return_due", [new.id for new, old in changed if _says_more(new, old)])
 
+    def mark_listed(self, ids: Sequence[UserId]) -> None:
+        """The list has shown these, and whoever stands beside them."""
+        with self._database.write() as sql:
+            for part in parts(ids):
+                sql.exec_driver_sql(
+                    f"UPDATE people SET listed = 1 WHERE user_id IN ({marks(part)})", part
+                )
+
     def known(self, ids: Sequence[UserId]) -> set[UserId]:
         """Which of these (at most a page of them) the list has shown already."""
         if not ids:

@@ -170,6 +170,34 @@ def test_a_job_that_stands_again_earns_its_qualification_again(connected, cli, w
     assert cli("qualify", "run", "--json").document["counts"]["qualified"] == 0
 
 
+def test_a_job_whose_history_is_refused_keeps_nobody_else_waiting(connected, cli, world) -> None:
+    """404 for one job's history: the feed's word counts for it, and the others are judged."""
+    cli("leads", "run")
+    first, second, *_ = world.bookings()
+    job = world.job_of(first, "Completed")
+    world.job_of(second, "Completed")
+    world.fault("status", status=404, method="GET", route=f"jobs/{job['id']}/history")
+    ran = cli("qualify", "run", "--json")
+    assert ran.code == 0, ran.text
+    assert ran.document["counts"]["qualified"] == 2
+
+
+@pytest.mark.parametrize(
+    "sandbox", [SandboxSettings(leads=20, rf_users_order="newest")], indirect=True
+)
+def test_a_read_of_the_list_that_was_cut_short_hides_nobody(sandbox, connected, cli, world) -> None:
+    """The second page of newcomers failed: they come with the next pass, not with the next day."""
+    cli("leads", "run")
+    before = len(world.bookings())
+    for number in range(300):
+        world.someone_new(f"Newcomer{number}")
+    world.fault("status", status=403, method="GET", route="/users", skip=1)
+    assert cli("leads", "run", "--allow-mass-change").code == 4
+    world.no_faults()
+    assert cli("leads", "run", "--allow-mass-change").code == 0
+    assert len(world.bookings()) == before + 300
+
+
 def test_a_waiting_time_beyond_reason_is_refused(connected, cli) -> None:
     """Exit 3, and the file is not touched."""
     before = connected.read_bytes()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from stcli.domain.ids import UserId
 from stcli.domain.records import Person, UserPage
 from stcli.errors import UnexpectedAnswer
 from stcli.store.people import CompleteRead, People
@@ -111,11 +112,18 @@ class PeopleReader:
         )
 
     async def _read_from_the_front(self) -> None:
+        """Until somebody appears whom the list has shown before. Nobody counts as shown before this
+        has come so far: a read that is cut short would hide who stands behind its pages."""
         number = 1
+        shown: list[UserId] = []
         while True:
             page = await self._page(number)
-            met_known = await self._keep(page.people)
+            ids = [person.id for person in page.people]
+            met_known = bool(await self._in_state(self._people.known, ids))
+            await self._in_state(self._people.save, page.people, listed=False)
+            shown += ids
             if met_known or not page.has_next:
+                await self._in_state(self._people.mark_listed, shown)
                 return
             number += 1
 

@@ -161,11 +161,16 @@ async def _learn_about_jobs(context: PassContext, leads: Sequence[Watched]) -> N
             continue
         context.stop.check()
         # The booking was found, not made by this pass: its job may be older than the jobs feed.
-        for job in await context.crm.jobs_of_booking(lead.booking_id):
-            await context.in_state(feeds.save_job, tenant, job)
-        if await context.in_state(feeds.bookings, tenant, [lead.booking_id]) == {}:
-            booking = await context.crm.booking(lead.booking_id)
-            await context.in_state(feeds.save_listed, tenant, [booking])
+        try:
+            for job in await context.crm.jobs_of_booking(lead.booking_id):
+                await context.in_state(feeds.save_job, tenant, job)
+            if await context.in_state(feeds.bookings, tenant, [lead.booking_id]) == {}:
+                booking = await context.crm.booking(lead.booking_id)
+                await context.in_state(feeds.save_listed, tenant, [booking])
+        except (RecordNotFound, RecordRejected) as error:
+            # Looked for again next time; the others go on.
+            context.tally.notes.append(f"the booking of {lead.code}: {error.message}")
+            continue
         looked_up.append(lead.user_id)
     await context.in_state(
         context.state.qualifications.job_looked_up,
@@ -183,7 +188,12 @@ async def _learn_about_jobs(context: PassContext, leads: Sequence[Watched]) -> N
     for job_id, (_, history_read) in known.items():
         if not history_read:
             context.stop.check()
-            events = await context.crm.job_history(job_id)
+            try:
+                events = await context.crm.job_history(job_id)
+            except (RecordNotFound, RecordRejected):
+                # A job without a history of its own: what the feeds show of it still counts, and
+                # it must not keep the other leads from their verdicts.
+                events = []
             await context.in_state(feeds.save_own_history, tenant, job_id, events)
 
 
