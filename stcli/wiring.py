@@ -297,10 +297,14 @@ class Application:
 
     def passes_of(self, subject: Subject) -> list[PassKind]:
         """The passes that ``run`` runs for a campaign."""
-        from stcli.usecases.passes.runner import passes_in_use
+        from stcli.usecases.passes.runner import passes_in_use, tenant_key
 
         progress = self.state.enrolments.progress(subject.name)
-        return passes_in_use(subject.config, is_imported=progress.imported_at is not None)
+        # What was imported from another tenant is no import of this one.
+        is_own = progress.tenant == tenant_key(subject.config)
+        return passes_in_use(
+            subject.config, is_imported=is_own and progress.imported_at is not None
+        )
 
     async def run_passes(
         self,

@@ -9,7 +9,7 @@ two records is newer is decided by ``modifiedOn``; a repeat changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -174,16 +174,14 @@ class Customers:
                     (tenant, *part),
                 )
 
-    def save_own_write(self, tenant: str, customer: Customer) -> None:
-        """What ServiceTitan answered to our own write. The custom fields in it are no change that
-        anybody has to look at; anything else in it is, as if the feed had told it."""
+    def save_own_write(self, tenant: str, customer: Customer, written: Collection[int]) -> None:
+        """What ServiceTitan answered to our own write. The custom fields that were ``written`` are
+        no change that anybody has to look at; anything else in it is, as if the feed had told it."""
         with self._database.write() as sql:
             known = known_customers(sql, tenant, [customer.id]).get(customer.id)
             statement, change = _SAVE_CUSTOMER, 0
-            if known is not None and known.customer == replace(
-                customer,
-                custom_fields=known.customer.custom_fields,
-                modified_on=known.customer.modified_on,
+            if known is not None and _without(known.customer, written) == replace(
+                _without(customer, written), modified_on=known.customer.modified_on
             ):
                 statement = _SAVE_OWN_CUSTOMER
             else:
@@ -238,6 +236,12 @@ class Customers:
                     Feed.SUPPRESSIONS.value,
                 ),
             )
+
+
+def _without(customer: Customer, fields: Collection[int]) -> Customer:
+    """The customer without these custom fields, and without those that say nothing."""
+    kept = {key: text for key, text in customer.custom_fields.items() if text and key not in fields}
+    return replace(customer, custom_fields=kept)
 
 
 def changed_since(
@@ -338,7 +342,7 @@ def _save_contacts(sql: Connection, tenant: str, contacts: Sequence[CustomerCont
     if not looked_at:
         return
     changed = {
-        row[1]
+        row[0]: row[1]
         for part in parts(ids)
         for row in sql.exec_driver_sql(
             "SELECT contact_id, customer_id FROM crm_contacts WHERE tenant = ? AND change >= ? "
@@ -346,12 +350,9 @@ def _save_contacts(sql: Connection, tenant: str, contacts: Sequence[CustomerCont
             (tenant, first, *part),
         )
     }
-    moved = {
-        owners[contact.id]
-        for contact in contacts
-        if owners.get(contact.id, contact.customer_id) != contact.customer_id
-    }
-    customers = sorted(changed | moved)
+    # A contact that was ignored because it is older did not move anywhere.
+    moved = {owners[number] for number in changed if number in owners}
+    customers = sorted({*changed.values(), *moved})
     if customers:
         start = _reserve_changes(sql, tenant, len(customers))
         sql.exec_driver_sql(

@@ -46,6 +46,7 @@ class Progress:
     rule: str = ""
     return_rule: str = ""
     imported_at: datetime | None = None
+    tenant: str = ""
 
 
 _COLUMNS = "customer_id, state, reason, email_key, user_id, sent, update_due, returned, return_due"
@@ -70,13 +71,21 @@ class Enrolments:
     def progress(self, campaign: CampaignName) -> Progress:
         with self._database.read() as sql:
             row = sql.exec_driver_sql(
-                "SELECT position, rule, return_rule, imported_at FROM enrolment_progress "
+                "SELECT position, rule, return_rule, imported_at, tenant FROM enrolment_progress "
                 "WHERE campaign = ?",
                 (campaign,),
             ).one_or_none()
         if row is None:
             return Progress()
-        return Progress(row[0], row[1], row[2], optional_instant(row[3]))
+        return Progress(row[0], row[1], row[2], optional_instant(row[3]), row[4])
+
+    def begin(
+        self, lease: Lease, campaign: CampaignName, tenant: str, rf_campaign: RfCampaignId
+    ) -> None:
+        """Forget what is known of another tenant, or of another campaign of Referral Factory: the
+        same numbers are other customers and other people there."""
+        with self._database.write(lease) as sql:
+            _forget_strangers(sql, campaign, tenant, rf_campaign)
 
     def apply_rule(
         self,
@@ -86,20 +95,9 @@ class Enrolments:
         rf_campaign: RfCampaignId,
         rule: str,
     ) -> None:
-        """Look at every customer again where the last look was by another rule. Between another
-        tenant and another campaign of Referral Factory nothing of what is known holds."""
+        """Look at every customer again where the last look was by another rule."""
         with self._database.write(lease) as sql:
-            gone = sql.exec_driver_sql(
-                "DELETE FROM enrolment_progress WHERE campaign = ? "
-                "AND (tenant != ? OR rf_campaign_id NOT IN (0, ?))",
-                (campaign, tenant, rf_campaign),
-            ).rowcount
-            if gone:
-                sql.exec_driver_sql("DELETE FROM enrolments WHERE campaign = ?", (campaign,))
-                sql.exec_driver_sql(
-                    "DELETE FROM failures WHERE campaign = ? AND pass IN ('sync', 'return')",
-                    (campaign,),
-                )
+            _forget_strangers(sql, campaign, tenant, rf_campaign)
             sql.exec_driver_sql(
                 "INSERT INTO enrolment_progress (campaign, tenant, rf_campaign_id, position, rule) "
                 "VALUES (?, ?, ?, 0, ?) ON CONFLICT (campaign) DO UPDATE SET "
@@ -110,15 +108,21 @@ class Enrolments:
             )
 
     def apply_return_rule(
-        self, lease: Lease, campaign: CampaignName, tenant: str, rule: str
+        self,
+        lease: Lease,
+        campaign: CampaignName,
+        tenant: str,
+        rf_campaign: RfCampaignId,
+        rule: str,
     ) -> None:
         """Make every referrer due for a write-back where the last one was by another rule."""
         with self._database.write(lease) as sql:
+            _forget_strangers(sql, campaign, tenant, rf_campaign)
             sql.exec_driver_sql(
-                "INSERT INTO enrolment_progress (campaign, tenant, position, return_rule) "
-                "VALUES (?, ?, 0, ?) ON CONFLICT (campaign) DO UPDATE SET "
+                "INSERT INTO enrolment_progress (campaign, tenant, rf_campaign_id, position, "
+                "return_rule) VALUES (?, ?, ?, 0, ?) ON CONFLICT (campaign) DO UPDATE SET "
                 "return_rule = excluded.return_rule",
-                (campaign, tenant, rule),
+                (campaign, tenant, rf_campaign, rule),
             )
             sql.exec_driver_sql(
                 "UPDATE enrolments SET return_due = return_due + 1 WHERE campaign = ? "
@@ -303,6 +307,21 @@ class Enrolments:
 
 
 _RETURNS = "campaign = ? AND return_due != 0 AND reason = '' AND state IN ('enrolled', 'linked')"
+
+
+def _forget_strangers(
+    sql: Connection, campaign: CampaignName, tenant: str, rf_campaign: RfCampaignId
+) -> None:
+    gone = sql.exec_driver_sql(
+        "DELETE FROM enrolment_progress WHERE campaign = ? "
+        "AND (tenant != ? OR rf_campaign_id NOT IN (0, ?))",
+        (campaign, tenant, rf_campaign),
+    ).rowcount
+    if gone:
+        sql.exec_driver_sql("DELETE FROM enrolments WHERE campaign = ?", (campaign,))
+        sql.exec_driver_sql(
+            "DELETE FROM failures WHERE campaign = ? AND pass IN ('sync', 'return')", (campaign,)
+        )
 
 
 def stored_progress(sql: Connection, campaign: CampaignName) -> int:

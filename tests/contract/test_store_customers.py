@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from stcli.store.enrolments import (
     save_enrolments,
     to_recheck,
 )
-from stcli.store.feeds import Feed
+from stcli.store.feeds import Cursor, Feed
 from stcli.store.locks import Locks, Process
 from stcli.store.migrations import migrate
 from stcli.store.state import State
@@ -140,13 +141,15 @@ def test_our_own_write_is_a_change_only_where_it_says_something_else(state: Stat
     """The echo of a written field is none; a name that came with the answer is."""
     save_customers(state, customer(1, modified_on=NOW))
     _, position = changes(state)
-    state.customers.save_own_write(TENANT, customer(1, custom_fields={5: "x"}, modified_on=LATER))
+    state.customers.save_own_write(
+        TENANT, customer(1, custom_fields={5: "x"}, modified_on=LATER), [5]
+    )
     assert changes(state, position)[0] == []
     save_customers(state, customer(1, custom_fields={5: "x"}, modified_on=LATER))
     assert changes(state, position)[0] == []
     newer = LATER + timedelta(seconds=1)
     state.customers.save_own_write(
-        TENANT, customer(1, do_not_mail=True, custom_fields={5: "x"}, modified_on=newer)
+        TENANT, customer(1, do_not_mail=True, custom_fields={5: "x"}, modified_on=newer), [5]
     )
     assert changes(state, position)[0] == [1]
 
@@ -340,3 +343,435 @@ def test_a_canary_comes_back_as_it_was(state: State) -> None:
         assert state.canaries.of(TENANT) == canary
     state.canaries.forget(TENANT)
     assert state.canaries.of(TENANT) is None
+
+
+# --- pages of the feeds, one promise at a time -----------------------------------------------
+
+PAGES: dict[Feed, Callable[[State, str, str], bool]] = {
+    Feed.CUSTOMERS: lambda s, asked, token: s.customers.save_customers(
+        TENANT, asked, FeedPage((customer(1),), token, has_more=False), NOW
+    ),
+    Feed.CONTACTS: lambda s, asked, token: s.customers.save_contacts(
+        TENANT, asked, FeedPage((contact(10, "a@example.com"),), token, has_more=False), NOW
+    ),
+    Feed.CUSTOMER_JOBS: lambda s, asked, token: s.customers.save_customer_jobs(
+        TENANT, asked, FeedPage((CustomerJob(ONE, NOW),), token, has_more=False), NOW
+    ),
+}
+
+
+def contents(state: State) -> list[Sequence[object]]:
+    """All rows of what a tenant told, change numbers included."""
+    tables = ("crm_customers", "crm_contacts", "crm_customer_jobs", "crm_suppressions", "feeds")
+    with state.database.read() as sql:
+        return [
+            sql.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2").all()
+            for table in (*tables, "crm_changes")
+        ]
+
+
+@pytest.mark.parametrize("feed", PAGES)
+def test_a_page_behind_a_moved_cursor_leaves_no_trace(state: State, feed: Feed) -> None:
+    """Of two processes that read the same page one keeps it; the other learns that it did not."""
+    state.feeds.open(OTHER, feed, None, NOW)
+    assert PAGES[feed](state, "", "t1")
+    before = contents(state)
+    for asked in ("", "t2"):
+        assert not PAGES[feed](state, asked, "t3")
+    assert contents(state) == before
+    assert state.feeds.cursor(TENANT, feed) == Cursor("t1", "")
+    assert state.feeds.cursor(OTHER, feed) == Cursor("", "")
+
+
+@pytest.mark.parametrize("feed", PAGES)
+def test_a_page_of_a_feed_that_was_not_opened_is_not_kept(state: State, feed: Feed) -> None:
+    """After ``sync reset`` of another process there is no cursor to move."""
+    state.customers.forget_feeds(TENANT)
+    before = contents(state)
+    assert not PAGES[feed](state, "", "t1")
+    assert contents(state) == before
+
+
+def test_an_empty_page_moves_the_cursor_alone(state: State) -> None:
+    """Nothing new is still an answer."""
+    numbered = contents(state)[-1]
+    assert save_customers(state)
+    assert save_contacts(state)
+    for feed in (Feed.CUSTOMERS, Feed.CONTACTS):
+        assert state.feeds.cursor(TENANT, feed) == Cursor("x", "")
+    assert contents(state)[-1] == numbered
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"name": "Other"},
+        {"type": "Commercial"},
+        {"active": False},
+        {"merged_to_id": CustomerId(9)},
+        {"do_not_mail": True},
+        {"do_not_service": True},
+        {"tag_type_ids": (3,)},
+        {"address": {"city": "Köln"}},
+        {"custom_fields": {5: "gold"}},
+    ],
+)
+def test_every_part_of_a_customer_counts(state: State, difference: dict[str, object]) -> None:
+    """Other content of the same instant is a change, of whatever part, and comes back as sent."""
+    save_customers(state, customer(1))
+    _, reached = changes(state)
+    save_customers(state, customer(1, **difference))
+    assert changes(state, reached)[0] == [1]
+    with state.database.read() as sql:
+        assert known_customers(sql, TENANT, [ONE])[ONE].customer == customer(1, **difference)
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [{"type": "Phone"}, {"value": "b@example.com"}, {"active": False}, {"marketing": False}],
+)
+def test_every_part_of_a_contact_counts(
+    state: State, lease: Lease, difference: dict[str, object]
+) -> None:
+    """Other content of the same instant makes the customer due; a marketing wish above all."""
+    made = contact(10, "a@example.com")
+    save_customers(state, customer(1), customer(2))
+    save_contacts(state, made)
+    looked(state, lease, changes(state)[1])
+    _, position = changes(state)
+    save_contacts(state, replace(made, **difference))  # type: ignore[arg-type]
+    assert changes(state, position)[0] == [1]
+    with state.database.read() as sql:
+        kept = known_customers(sql, TENANT, [ONE])[ONE].contacts
+    assert list(kept) == [replace(made, **difference)]  # type: ignore[arg-type]
+
+
+def test_newer_is_told_by_the_time_not_by_the_place(state: State) -> None:
+    """Within one page too: an older version behind a newer one is ignored."""
+    older = NOW - timedelta(seconds=1)
+    save_customers(
+        state,
+        customer(1, name="New", modified_on=NOW),
+        customer(1, name="Old", modified_on=older),
+    )
+    save_contacts(
+        state,
+        contact(10, "new@example.com", modified_on=NOW),
+        contact(10, "old@example.com", modified_on=older),
+    )
+    with state.database.read() as sql:
+        found = known_customers(sql, TENANT, [ONE])[ONE]
+    assert found.customer.name == "New"
+    assert [c.value for c in found.contacts] == ["new@example.com"]
+
+
+def test_change_numbers_rise_with_every_change(state: State) -> None:
+    """Who changed again comes behind all others, and is given once."""
+    save_customers(state, customer(1), customer(2), customer(3))
+    assert changes(state)[0] == [1, 2, 3]
+    save_customers(state, customer(2, name="B"))
+    assert changes(state)[0] == [1, 3, 2]
+    save_customers(state, customer(1, name="A"), customer(3, name="C"))
+    ids, reached = changes(state)
+    assert ids == [2, 1, 3]
+    assert changes(state, reached) == ([], reached)
+
+
+def test_changes_are_taken_in_parts(state: State) -> None:
+    """Each part goes on behind the last one; together they give everybody once."""
+    save_customers(state, *(customer(n) for n in range(1, 8)))
+    found: list[int] = []
+    position, numbers = 0, []
+    with state.database.read() as sql:
+        while True:
+            ids, position = changed_since(sql, TENANT, position, 3)
+            if not ids:
+                break
+            found += ids
+            numbers.append(state.customers.count_changed(TENANT, position))
+    assert found == [1, 2, 3, 4, 5, 6, 7]
+    assert numbers == [4, 1, 0]
+
+
+def test_contacts_before_the_first_look_bump_nobody(state: State, lease: Lease) -> None:
+    """Everybody is to be looked at anyway; so a first import writes each customer once."""
+    save_customers(state, customer(1))
+    before = changes(state)
+    save_contacts(state, contact(10, "a@example.com"))
+    state.enrolments.apply_rule(lease, SPRING, TENANT, RF, "rule")
+    save_contacts(state, contact(10, "b@example.com", modified_on=LATER))
+    assert changes(state) == before
+
+
+def test_a_contact_bumps_for_whoever_has_looked_furthest(state: State) -> None:
+    """A campaign that lags behind sees the customer once; the one that was done sees it again."""
+    autumn = CampaignName("autumn")
+    save_customers(state, customer(1), customer(2))
+    save_contacts(state, contact(10, "a@example.com"))
+    _, end = changes(state)
+    for name, position in ((SPRING, end), (autumn, 0)):
+        with locks_of(state, 1, alive=True).hold(name, "sync") as held:
+            state.enrolments.apply_rule(held.lease, name, TENANT, RF, "rule")
+            with state.enrolments.looking(held.lease, TENANT) as sql:
+                move_on(sql, name, position)
+    save_contacts(state, contact(10, "b@example.com", modified_on=LATER))
+    assert changes(state, end)[0] == [1]
+    assert changes(state, 0)[0] == [2, 1]
+
+
+def test_a_customer_who_waits_for_a_look_is_not_moved_back(state: State, lease: Lease) -> None:
+    """However often its contacts change meanwhile; so nobody is put off for ever."""
+    save_customers(state, customer(1), customer(2))
+    save_contacts(state, contact(10, "a@example.com"), contact(20, "b@x.test", customer_id=TWO))
+    _, end = changes(state)
+    looked(state, lease, end)
+    for number, (contact_id, owner) in enumerate(((10, ONE), (20, TWO), (10, ONE))):
+        at = LATER + timedelta(minutes=number)
+        save_contacts(
+            state, contact(contact_id, f"n{number}@x.test", customer_id=owner, modified_on=at)
+        )
+    assert changes(state, end)[0] == [1, 2]
+
+
+def test_a_look_at_another_tenant_is_no_look_at_this_one(state: State, lease: Lease) -> None:
+    """Positions are change numbers of one tenant."""
+    save_customers(state, customer(1))
+    before = changes(state)
+    state.enrolments.apply_rule(lease, SPRING, OTHER, RF, "rule")
+    with state.enrolments.looking(lease, OTHER) as sql:
+        move_on(sql, SPRING, 1000)
+    save_contacts(state, contact(10, "a@example.com"))
+    assert changes(state) == before
+
+
+def test_a_contact_may_come_before_its_customer(state: State, lease: Lease) -> None:
+    """The two feeds are read one after the other; nothing is lost in between."""
+    save_customers(state, customer(2))
+    looked(state, lease, changes(state)[1])
+    _, position = changes(state)
+    save_contacts(state, contact(10, "a@example.com"))
+    assert changes(state, position)[0] == []
+    save_customers(state, customer(1))
+    assert changes(state, position)[0] == [1]
+    with state.database.read() as sql:
+        found = known_customers(sql, TENANT, [ONE, THREE])
+    assert [c.value for c in found.pop(ONE).contacts] == ["a@example.com"]
+    assert found == {}
+
+
+def test_an_ignored_contact_makes_nobody_due(state: State, lease: Lease) -> None:
+    """An old version that names the owner before changes nothing, so nobody is looked at."""
+    save_customers(state, customer(1), customer(2))
+    save_contacts(state, contact(10, "a@example.com", customer_id=TWO, modified_on=LATER))
+    looked(state, lease, changes(state)[1])
+    _, position = changes(state)
+    save_contacts(state, contact(10, "a@example.com", customer_id=ONE, modified_on=NOW))
+    assert changes(state, position)[0] == []
+
+
+# --- our own writes --------------------------------------------------------------------------
+
+
+def test_an_answer_older_than_what_is_known_is_ignored(state: State) -> None:
+    """The feed was faster than the answer to our own write."""
+    newest = customer(1, name="New", modified_on=LATER)
+    save_customers(state, newest)
+    before = contents(state)[0]
+    state.customers.save_own_write(
+        TENANT, customer(1, custom_fields={5: "x"}, modified_on=NOW), [5]
+    )
+    state.customers.save_own_write(TENANT, replace(newest, modified_on=NOW), [5])
+    assert contents(state)[0] == before
+
+
+def test_an_answer_about_somebody_unknown_is_a_change(state: State) -> None:
+    """The feed has not told of this customer yet, so nobody has looked at it."""
+    state.customers.save_own_write(TENANT, customer(1, custom_fields={5: "x"}), [5])
+    assert changes(state)[0] == [1]
+
+
+def test_a_field_that_the_office_changed_meanwhile_is_still_told(state: State) -> None:
+    """Our write's answer shows it first, the feed then says the same; somebody has to look."""
+    save_customers(state, customer(1, custom_fields={5: "", 7: "silver"}, modified_on=NOW))
+    _, position = changes(state)
+    answer = customer(1, custom_fields={5: "our link", 7: "gold"}, modified_on=LATER)
+    state.customers.save_own_write(TENANT, answer, [5])
+    save_customers(state, answer)
+    assert changes(state, position)[0] == [1]
+
+
+# --- suppressions ----------------------------------------------------------------------------
+
+
+def suppress(state: State, email: str, at: datetime, *, active: bool, tenant: str = TENANT) -> None:
+    found = [Suppression(email, active=active, modified_on=at)]
+    state.customers.save_suppressions(tenant, "", found, "", NOW)
+
+
+def is_suppressed(state: State, email: str, tenant: str = TENANT) -> bool:
+    with state.database.read() as sql:
+        return suppressed(sql, tenant, [email]) == {email}
+
+
+def test_a_suppression_is_switched_on_and_off(state: State) -> None:
+    """By the newest word on it; of one instant the last one counts."""
+    for minutes, active, expected in (
+        (0, True, True),
+        (-1, False, True),
+        (1, False, False),
+        (0, True, False),
+        (1, True, True),
+    ):
+        suppress(state, "a@example.com", NOW + timedelta(minutes=minutes), active=active)
+        assert is_suppressed(state, "a@example.com") is expected
+    suppress(state, "  ", NOW, active=True)
+    assert not is_suppressed(state, "")
+
+
+def test_only_a_switch_makes_its_customers_due(state: State, lease: Lease) -> None:
+    """The same word again costs no look; switching off is one as well."""
+    save_contacts(
+        state, contact(10, "a@example.com"), contact(20, "b@example.com", customer_id=TWO)
+    )
+    rows = [Enrolment(c, S.SKIPPED, "suppressed") for c in (ONE, TWO)]
+    for minutes, active, expected in (
+        (0, False, []),
+        (1, True, [1]),
+        (2, True, []),
+        (3, False, [1]),
+        (2, True, []),
+    ):
+        save(state, lease, *rows)
+        suppress(state, "A@Example.com", NOW + timedelta(minutes=minutes), active=active)
+        assert due(state) == expected
+
+
+def test_a_suppression_concerns_its_own_tenant(state: State, lease: Lease) -> None:
+    """The same address at another tenant is another customer's."""
+    save_contacts(state, contact(10, "a@example.com"))
+    save(state, lease, Enrolment(ONE, S.ENROLLED, email_key="a@example.com", user_id=UserId(1)))
+    suppress(state, "a@example.com", NOW, active=True, tenant=OTHER)
+    assert due(state) == []
+    assert is_suppressed(state, "a@example.com", OTHER)
+    assert not is_suppressed(state, "a@example.com")
+
+
+def test_the_mark_of_suppressions_moves_only_from_where_it_was(state: State) -> None:
+    """Who read from an older mark keeps what it read, and does not set the mark back."""
+    assert state.feeds.cursor(TENANT, Feed.SUPPRESSIONS) == Cursor("", "")
+    state.customers.save_suppressions(TENANT, "", [], "m2", NOW)
+    one = [Suppression("a@example.com", active=True, modified_on=NOW)]
+    state.customers.save_suppressions(TENANT, "", one, "m1", NOW)
+    assert state.feeds.cursor(TENANT, Feed.SUPPRESSIONS) == Cursor("m2", "")
+    assert is_suppressed(state, "a@example.com")
+
+
+# --- jobs, look-ups, forgetting --------------------------------------------------------------
+
+
+def test_an_older_job_does_not_replace_a_newer_one(state: State) -> None:
+    """Whatever the order of pages and of the jobs in them."""
+    token = ""
+    for at, newest in ((NOW, NOW), (LATER, LATER), (NOW, LATER)):
+        page = FeedPage((CustomerJob(ONE, at),), token + "x", has_more=False)
+        assert state.customers.save_customer_jobs(TENANT, token, page, NOW)
+        token += "x"
+        save_customers(state, customer(1))
+        with state.database.read() as sql:
+            assert known_customers(sql, TENANT, [ONE])[ONE].last_job_at == newest
+            assert known_customers(sql, OTHER, [ONE]) == {}
+
+
+def test_customers_of_two_tenants_are_two(state: State) -> None:
+    """The same number at another tenant is somebody else, with changes of its own."""
+    state.feeds.open(OTHER, Feed.CUSTOMERS, None, NOW)
+    save_customers(state, customer(1, name="Here"))
+    there = FeedPage((customer(1, name="There"), customer(2)), "t", has_more=False)
+    assert state.customers.save_customers(OTHER, "", there, NOW)
+    with state.database.read() as sql:
+        assert known_customers(sql, TENANT, [ONE, TWO]).keys() == {1}
+        assert known_customers(sql, OTHER, [ONE])[ONE].customer.name == "There"
+    assert (state.customers.count(TENANT), state.customers.count(OTHER)) == (1, 2)
+    assert changes(state)[0] == [1]
+
+
+def test_a_customer_comes_back_as_it_was(state: State) -> None:
+    """Every part, also what is absent, in any script and to the microsecond."""
+    at = NOW.replace(microsecond=123456)
+    full = customer(
+        1,
+        name="Łucja 字",
+        type="Commercial",
+        active=False,
+        merged_to_id=TWO,
+        do_not_mail=True,
+        do_not_service=True,
+        tag_type_ids=(4, 9),
+        address={"street": "Straße 1", "zip": "01234"},
+        custom_fields={5: 'a "b"', 11: "ü"},
+        created_on=at - timedelta(days=9),
+        modified_on=at,
+    )
+    save_customers(state, full, customer(2))
+    with state.database.read() as sql:
+        found = known_customers(sql, TENANT, [ONE, TWO])
+    assert {c: one.customer for c, one in found.items()} == {1: full, 2: customer(2)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "key"),
+    [
+        ("Email", " Ada@Example.COM ", "ada@example.com"),
+        ("Phone", "(217) 555-0101", "2175550101"),
+        ("MobilePhone", "+1 217.555.0101", "2175550101"),
+    ],
+)
+def test_spellings_of_one_contact_are_one(state: State, kind: str, value: str, key: str) -> None:
+    """Addresses without case, numbers by their digits; a fax is nobody's."""
+    save_customers(state, customer(1), customer(2))
+    save_contacts(state, contact(5, value, "Fax"), contact(10, value, kind, customer_id=TWO))
+    assert state.customers.with_contact(TENANT, [key]) == {key: 2}
+    assert state.customers.with_contact(OTHER, [key]) == {}
+
+
+def test_an_inactive_contact_finds_nobody(state: State) -> None:
+    """Nor does one that says too little to tell people apart."""
+    save_customers(state, customer(1))
+    save_contacts(state, contact(10, "a@example.com", active=False), contact(11, "12345", "Phone"))
+    assert state.customers.with_contact(TENANT, ["a@example.com", "12345", ""]) == {}
+
+
+def test_many_contacts_are_looked_for_at_once(state: State) -> None:
+    """More than one statement lists."""
+    numbers = range(1, VARIABLES + 3)
+    save_customers(state, *(customer(n) for n in numbers))
+    save_contacts(
+        state, *(contact(n, f"c{n}@example.com", customer_id=CustomerId(n)) for n in numbers)
+    )
+    wanted = [f"c{n}@example.com" for n in numbers]
+    assert state.customers.with_contact(TENANT, wanted) == dict(zip(wanted, numbers, strict=True))
+
+
+def test_forgetting_the_feeds_keeps_the_records(state: State) -> None:
+    """Those four of this tenant begin anew; what they said, and all others, stay."""
+    save_customers(state, customer(1))
+    for feed in Feed:
+        state.feeds.open(OTHER, feed, None, NOW)
+    for feed in (Feed.BOOKINGS, Feed.JOBS, Feed.JOB_HISTORY):
+        state.feeds.open(TENANT, feed, None, NOW)
+    state.customers.forget_feeds(TENANT)
+    left = {feed for feed in Feed if state.feeds.cursor(TENANT, feed) is not None}
+    assert left == {Feed.BOOKINGS, Feed.JOBS, Feed.JOB_HISTORY}
+    assert all(state.feeds.cursor(OTHER, feed) is not None for feed in Feed)
+    assert changes(state)[0] == [1]
+
+
+def test_canaries_of_two_tenants_are_two(state: State) -> None:
+    """Forgetting one leaves the other."""
+    passed = Canary(CanaryState.PASSED, ONE, 5, {})
+    failed = Canary(CanaryState.FAILED, TWO, 6, {8: "kept"})
+    state.canaries.save(TENANT, passed, NOW)
+    state.canaries.save(OTHER, failed, NOW)
+    assert (state.canaries.of(TENANT), state.canaries.of(OTHER)) == (passed, failed)
+    state.canaries.forget(TENANT)
+    assert (state.canaries.of(TENANT), state.canaries.of(OTHER)) == (None, failed)

@@ -152,6 +152,28 @@ def test_each_older_state_is_brought_up(
     assert [name for name, _ in applied(saved)] == NAMES[:steps]
 
 
+def test_people_of_an_older_state_are_found_by_address(file: Path, backups: Path) -> None:
+    """The key that the migration gives them is the one that a customer's address is compared by."""
+    older(file, NAMES.index("0009_people_by_email"))
+    with closing(sqlite3.connect(file)) as sql, sql:
+        sql.execute("UPDATE people SET email = ' Ada@X.test '")
+    up(file, backups)
+    with closing(sqlite3.connect(file)) as sql:
+        assert sql.execute("SELECT email_key FROM people").fetchall() == [("ada@x.test",)]
+
+
+def test_people_of_an_older_state_are_read_anew(file: Path, backups: Path) -> None:
+    """SQLite knows the lower case of ASCII only, so whoever else is in the list is read again."""
+    older(file, NAMES.index("0009_people_by_email"))
+    with closing(sqlite3.connect(file)) as sql, sql:
+        sql.execute("INSERT INTO people_reads VALUES ('main', 'now', 1, 10, 999)")
+    up(file, backups)
+    with closing(sqlite3.connect(file)) as sql:
+        people = sql.execute("SELECT listed, referrals, qualified_referrals FROM people")
+        assert people.fetchall() == [(1, None, None)]
+        assert sql.execute("SELECT count(*) FROM people_reads").fetchone() == (0,)
+
+
 def test_a_backup_is_private(file: Path, backups: Path) -> None:
     """Names and addresses of customers lie in it."""
     older(file, 2)

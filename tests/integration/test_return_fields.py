@@ -45,7 +45,7 @@ def test_two_runs_and_the_second_writes_nothing(synced, cli, world, office) -> N
     assert document["counts"]["updated"] == 0
     assert document["counts"]["unchanged"] == ELIGIBLE + 1
     assert writes(world) == {}
-    assert world.requests("rf") == {"GET /campaigns/{identifier}": 1, "GET /users": 1}
+    assert world.requests("rf") == {"GET /campaigns/{identifier}": 2, "GET /users": 1}
 
 
 def test_a_count_is_written_when_it_changes(synced, cli, world, office) -> None:

@@ -257,3 +257,38 @@ def test_a_refused_list_is_no_failed_record(synced, cli, world) -> None:
     world.fault("status", route="/suppressions", status=400)
     document = _run(cli, code=6)
     assert document["counts"]["failed"] == 0
+
+
+def test_what_was_imported_elsewhere_is_no_import_here(returning, cli, world, office, home) -> None:
+    """Tried at another tenant or environment: nothing is written for its rows, nothing refused."""
+    _edit(returning, "type: ongoing", "type: one_time")
+    _run(cli)
+    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql, sql:
+        sql.execute("UPDATE enrolments SET tenant = 'integration:1', returned = '{}'")
+        sql.execute("UPDATE enrolments SET return_due = 1")
+        sql.execute("UPDATE enrolment_progress SET tenant = 'integration:1'")
+    document = _run(cli)
+    assert document["counts"]["linked"] == 15
+    assert document["counts"]["created"] == 0
+    _run(cli, code=3)
+
+
+def test_a_mapped_field_that_the_office_changed_beside_our_write_is_passed_on(
+    returning, cli, world, office
+) -> None:
+    """It comes with the answer to the write of another field."""
+    mapped = '{type: dynamic, from: "custom_field:Referral Code"}'
+    _edit(returning, "{type: dynamic, from: mobile_phone}", mapped)
+    _with_other_fields(office, 1)
+    _run(cli)  # the watched write is behind us
+    code = str(office.field_ids()["Referral Code"])
+    number = office.customer("Gil Gold", "gil@example.com")
+    office.change(number, custom_fields={code: "silver"})
+    world.post("/requests/reset")
+    world.fault("delay", method="PATCH", seconds=2, times=1)
+    process = _spawned_until(world, PATCH)
+    office.change(number, custom_fields={code: "gold"})
+    process.communicate(timeout=60)
+    _run(cli, code=0)
+    meta = referrers(world)["gil@example.com"]["meta"]
+    assert {entry["field"]: entry["value"] for entry in meta}["Phone"] == "gold"

@@ -37,6 +37,7 @@ from stcli.store.canaries import Canary, CanaryState
 from stcli.store.customers import known_customers, suppressed
 from stcli.store.failures import FailureState, clear_failure
 from stcli.store.people import people_by_id
+from stcli.usecases.passes.bookings import find_campaign
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.custom_fields import field_named
 from stcli.usecases.passes.failing import record_failure
@@ -56,7 +57,9 @@ class WriteBack:
     returned: Mapping[int, str]
     other_fields: frozenset[int] = frozenset()
     written: Customer | None = None
-    """The customer as it is, where some of the values were written and watched already."""
+    """The customer as it is, where one of the values was written and watched already."""
+    watched: frozenset[int] = frozenset()
+    """The field of that value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,10 @@ class _ReturnPass:
 
     async def run(self) -> None:
         context, enrolments = self.context, self.context.state.enrolments
+        campaign = await find_campaign(context)
+        await context.in_state(
+            enrolments.begin, context.held.lease, context.campaign, context.tenant, campaign.id
+        )
         await context.people.refresh()
         rule = fingerprint(sorted((name, repr(rule)) for name, rule in self.rules.items()))
         progress = await context.in_state(enrolments.progress, context.campaign)
@@ -105,6 +112,7 @@ class _ReturnPass:
                 context.held.lease,
                 context.campaign,
                 context.tenant,
+                campaign.id,
                 rule,
             )
             due = await context.in_state(enrolments.count_returns, context.campaign)
@@ -273,7 +281,7 @@ class _ReturnPass:
         state = CanaryState.PASSED if others else CanaryState.BLANK
         await self._keep(Canary(state, customer_id, field_id, {}))
         rest = {number: text for number, text in write.values.items() if number != field_id}
-        return replace(write, values=rest, written=after)
+        return replace(write, values=rest, written=after, watched=frozenset({field_id}))
 
     async def _put_back(
         self,
@@ -409,7 +417,11 @@ class _ReturnPass:
         context = self.context
         for outcome in outcomes:
             if outcome.customer is not None:
-                context.state.customers.save_own_write(context.tenant, outcome.customer)
+                context.state.customers.save_own_write(
+                    context.tenant,
+                    outcome.customer,
+                    outcome.write.watched.union(outcome.write.values),
+                )
         done = [
             (o.write.row, o.write.returned if o.failure is None else o.write.row.returned)
             for o in outcomes

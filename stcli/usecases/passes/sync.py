@@ -59,6 +59,9 @@ class _SyncPass:
     async def run(self) -> None:
         context = self.context
         enrolments = context.state.enrolments
+        await context.in_state(
+            enrolments.begin, context.held.lease, context.campaign, context.tenant, self.campaign.id
+        )
         await self._refuse_a_second_import()
         rules = await self._rules()
         await context.people.refresh()
