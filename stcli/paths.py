@@ -91,7 +91,13 @@ def find_home(environment: Mapping[str, str]) -> Home:
     """The home that ``environment`` points to."""
     chosen = environment.get("STCLI_HOME")
     if chosen:
-        root = Path(chosen).expanduser().absolute()
+        try:
+            root = Path(chosen).expanduser().absolute()
+        except RuntimeError:
+            raise UsageError(
+                f"STCLI_HOME is {chosen!r}, and that user has no home folder here",
+                "Set it to a folder.",
+            ) from None
         return Home(config=root, state=root / "state", logs=root / "logs")
     from platformdirs import PlatformDirs
 

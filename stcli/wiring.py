@@ -356,9 +356,9 @@ class Application:
                         ),
                     )
                     for number, (kind, subject) in enumerate(wanted):
-                        if stop.reason is not None and (keep_going or number):
-                            break
                         try:
+                            if keep_going or number:
+                                stop.check()
                             result = await passes.run(kind, subject, options)
                         except StcliError as error:
                             # What an earlier pass of this run did must be told all the same.
@@ -368,6 +368,8 @@ class Application:
                                 kind, subject.name, error, self.now(), dry_run=options.dry_run
                             )
                         on_result(result)
+                        if stop.reason is not None and result.error is stop.reason:
+                            break
         finally:
             in_state.close()
 

@@ -13,6 +13,7 @@ from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from stcli.domain.campaign import Tab
     from stcli.domain.ids import CampaignName
     from stcli.wiring import Application
 
@@ -49,7 +50,7 @@ def action(
         name = chosen_campaign(app, campaign)
         before = app.settings_of(name).booking_tab(Tab(tab.value)).action.value
         after = before if wanted is None else wanted.value
-        if after != before:
+        if after != before or (backfill and after == ActionName.CREATE_BOOKING):
             _switch(app, name, Tab(tab.value), after, backfill=backfill)
     emit(
         {"schema_version": 1, "campaign": name, "tab": tab.value, "action": after},
@@ -79,38 +80,36 @@ def _action_words(words: list[str]) -> tuple[str | None, BookingTabName, ActionN
     return campaign, BookingTabName(rest[0]), ActionName(rest[1]) if len(rest) == 2 else None
 
 
-def _switch(
-    app: Application, name: CampaignName, tab: object, action: str, *, backfill: bool
-) -> None:
+def _switch(app: Application, name: CampaignName, tab: Tab, action: str, *, backfill: bool) -> None:
     from stcli.cli import running
-    from stcli.domain.campaign import Tab
-    from stcli.usecases.mapping import remember_present
+    from stcli.usecases.mapping import Switching
     from stcli.usecases.passes.runner import tenant_key
 
-    chosen = Tab(str(tab))
-    values: dict[tuple[str | int, ...], object] = {}
-    if action == ActionName.CREATE_BOOKING and not backfill:
-        config = app.settings_of(name)
-        now = app.now()
+    config = app.settings_of(name)
+    switching = Switching(name, config, tenant_key(config), tab)
+    values: dict[tuple[str | int, ...], object] = {(tab.value, "action"): action}
+    removed: list[tuple[str | int, ...]] = []
+    now = app.now()
+    # Referral Factory's day is that of the account, which nothing tells: the earlier one of here
+    # and of UTC loses nobody, because those who are there already are remembered one by one.
+    since = min(now.date(), now.astimezone().date())
 
-        async def remember() -> int:
-            async with app.open_referral() as referral:
-                return await remember_present(
-                    name,
-                    config.referral_campaign,
-                    tenant_key(config),
-                    chosen,
-                    referral,
-                    app.state.ledger,
-                    now,
-                )
+    async def remember() -> int:
+        async with app.open_referral() as referral:
+            if backfill:
+                return await switching.forget_present(referral, app.state.ledger)
+            return await switching.remember_present(since, referral, app.state.ledger, now)
 
+    if action == ActionName.CREATE_BOOKING:
         running.run(lambda _stop: remember())
-        values[chosen.value, "since"] = now.date()
-        note(
-            f"Only those who join from now on are booked (since: {now.date()}). "
-            "To book everyone, delete that line and see: stcli leads run --dry-run"
-        )
-    values[chosen.value, "action"] = action
-    diff = app.files.change(name, values)
+        if backfill:
+            removed.append((tab.value, "since"))
+            note(f"Everyone is booked. See the plan first: stcli {tab.value} run {name} --dry-run")
+        else:
+            values[tab.value, "since"] = since
+            note(
+                f"Only those who join from now on are booked (since: {since}). To book everyone: "
+                f"stcli action {name} {tab.value} create_booking --backfill"
+            )
+    diff = app.files.change(name, values, removed)
     note(diff.rstrip())

@@ -130,32 +130,58 @@ def root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The console script."""
+    _open_closed_streams()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _open_closed_streams() -> None:
+    """A stream that the caller closed leads nowhere; otherwise the next file to be opened, such as
+    the database, would get its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and answer the exit code; whatever goes wrong is reported here."""
     as_json = "--json" in arguments
     try:
+        return _ran(arguments, as_json=as_json)
+    except StcliError as error:
+        # Nobody can read the report on stdout, which is what is full or broken.
+        return _report(error, as_json=False)
+
+
+def _ran(arguments: Sequence[str], *, as_json: bool) -> int:
+    from stcli.cli.output import flush
+
+    try:
         result = typer.main.get_command(app).main(
             args=list(arguments), prog_name="stcli", standalone_mode=False
         )
-        sys.stdout.flush()
     except StcliError as error:
         return _report(error, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         return _report(Interrupted("stopped by Ctrl-C"), as_json=as_json)
     except (BrokenPipeError, SystemExit) as error:
-        if isinstance(error, SystemExit) and type(sys.stdout).__name__ != "PacifyFlushWrapper":
+        left = type(sys.stdout).__name__ == "PacifyFlushWrapper" or isinstance(
+            error.__context__, BrokenPipeError
+        )
+        if isinstance(error, SystemExit) and not left:
             raise
-        # The reader went away, as `head` does (Typer turns that into SystemExit): not our failure.
-        # Nothing more can be flushed.
+        # The reader of a help text went away, as `head` does (Typer and Rich turn that into
+        # SystemExit): not our failure. Nothing more can be flushed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.DONE
     except typer.TyperException as error:
         return _report_usage(error, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the one boundary; everything else is a defect
         return _report_defect(error, as_json=as_json, debug="--debug" in arguments)
+    flush()
     return int(result) if isinstance(result, int) else ExitCode.DONE
 
 

@@ -7,11 +7,13 @@ are plain aligned columns, one record a line, nothing cut off.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
-from stcli.errors import ConfigurationError, StcliError
+from stcli.errors import ConfigurationError, StateError, StcliError
 from stcli.usecases.report import error_document
 
 
@@ -24,22 +26,58 @@ def plain(text: object) -> str:
     )
 
 
+def _write(text: str) -> None:
+    """Data, to stdout. A reader that went away, as ``head`` does, is no failure of ours: the rest is
+    written to nobody, and the command's own exit code stands."""
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        _nobody_reads()
+    except OSError as error:
+        raise _unwritten(error) from error
+
+
+def flush() -> None:
+    """Hand the data over to whoever reads it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _nobody_reads()
+    except OSError as error:
+        # What could not be written would be tried again at the end of the process.
+        _nobody_reads()
+        raise _unwritten(error) from error
+
+
+def _nobody_reads() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unwritten(error: OSError) -> StateError:
+    return StateError(
+        f"the result cannot be written: {error.strerror or error}",
+        "What the command did is done; look at it with: stcli status",
+    )
+
+
 def emit(document: Mapping[str, object], render: Callable[[], None], *, as_json: bool) -> None:
     """The result: as JSON, or as ``render`` prints it."""
     if as_json:
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        _write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     else:
         render()
 
 
 def line(text: str = "") -> None:
     """One line of a result."""
-    sys.stdout.write(text + "\n")
+    _write(text + "\n")
 
 
 def note(text: str) -> None:
-    """A remark beside the result: what to do next, a warning."""
-    sys.stderr.write(text + "\n")
+    """A remark beside the result: what to do next, a warning. Where nobody can be told, the result
+    and the exit code still are."""
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
 
 
 def pairs(values: Mapping[str, object]) -> None:
@@ -81,13 +119,17 @@ def _drawn(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
         drawn.add_column(Text(header), overflow="fold")
     for row in cells:
         drawn.add_row(*(Text(cell) for cell in row))
-    Console().print(drawn)
+    console = Console()
+    with console.capture() as captured:
+        console.print(drawn)
+    _write(captured.get())
 
 
 def show_error(error: StcliError, *, as_json: bool) -> None:
     """An error with its problems and its next step; under ``--json`` as the only document."""
     if as_json:
-        sys.stdout.write(json.dumps(error_document(error), indent=2, ensure_ascii=False) + "\n")
+        _write(json.dumps(error_document(error), indent=2, ensure_ascii=False) + "\n")
+        flush()
         return
     note(f"Error: {plain(error.message)}")
     if isinstance(error, ConfigurationError):

@@ -137,6 +137,7 @@ def resend(
 ) -> int:
     """Ask for one more booking of a lead whose booking the office dismissed."""
     from stcli.cli import running
+    from stcli.usecases.evidence import lead_of
     from stcli.usecases.evidence import resend as resend_lead
 
     with application(context) as app:
@@ -144,8 +145,9 @@ def resend(
         config = app.settings_of(name)
 
         async def body() -> str:
-            async with app.crm_for(name, config) as crm:
-                return await resend_lead(name, config, code, app.state, crm, app.now())
+            async with app.open_referral() as referral, app.crm_for(name, config) as crm:
+                lead = await lead_of(name, config, code, app.state, referral)
+                return await resend_lead(lead, app.state, crm, app.now())
 
         text = running.run(lambda _stop: body())
     emit(
@@ -170,6 +172,7 @@ def link(
 ) -> int:
     """Bind a booking or a job to a lead by hand."""
     from stcli.cli import running
+    from stcli.usecases.evidence import lead_of
     from stcli.usecases.evidence import link as link_lead
 
     if (booking is None) == (job is None):
@@ -179,8 +182,9 @@ def link(
         config = app.settings_of(name)
 
         async def body() -> str:
-            async with app.crm_for(name, config) as crm:
-                return await link_lead(name, config, code, booking, job, app.state, crm, app.now())
+            async with app.open_referral() as referral, app.crm_for(name, config) as crm:
+                lead = await lead_of(name, config, code, app.state, referral)
+                return await link_lead(lead, booking, job, app.state, crm, app.now())
 
         text = running.run(lambda _stop: body())
     emit(

@@ -242,7 +242,13 @@ def header_value(secret: Secret, what: str) -> str:
 @functools.cache
 def _trusting_public_authorities() -> ssl.SSLContext:
     # Reading the authorities takes 20 ms, so the clients of a process share them.
-    return httpx.create_ssl_context()
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the certificates of the public authorities cannot be read: {error.strerror or 'damaged'}",
+            "Check SSL_CERT_FILE and SSL_CERT_DIR, or unset them.",
+        ) from error
 
 
 @functools.cache

@@ -255,10 +255,13 @@ class FeedPage(Generic[Record]):
 
 @dataclass(frozen=True, slots=True)
 class UserPage:
-    """One page of Referral Factory's user list, over all campaigns of the account."""
+    """One page of Referral Factory's user list, over all campaigns of the account.
+
+    ``unreadable``: the numbers of users whose entry is none, ``?`` where even that is unknown."""
 
     people: tuple[Person, ...]
     page: int
     last_page: int
     total: int
     has_next: bool
+    unreadable: tuple[str, ...] = ()

@@ -94,8 +94,19 @@ class Connections:
             )
 
     def purge(self, campaign: CampaignName) -> None:
-        """Forget all that is known of a campaign: who was booked, qualified, and what failed."""
+        """Forget all that is known of a campaign: who was booked, qualified, and what failed.
+
+        Bookings that another local name of the same campaign watches too become that one's."""
         with self._database.write() as sql:
+            others = (
+                "FROM qualifications q WHERE q.tenant = ledger.tenant "
+                "AND q.user_id = ledger.user_id AND q.campaign != ledger.campaign"
+            )
+            sql.exec_driver_sql(
+                f"UPDATE ledger SET campaign = (SELECT min(q.campaign) {others}) "
+                f"WHERE campaign = ? AND tab = 'leads' AND EXISTS (SELECT 1 {others})",
+                (campaign,),
+            )
             for table in (
                 "connections",
                 "connection_events",

@@ -41,6 +41,11 @@ class StoredFailure:
         """Whether anybody still has to look at it."""
         return self.state is not FailureState.DISMISSED
 
+    @property
+    def waits_for_a_change(self) -> bool:
+        """Whether it is left alone as long as its fingerprint stays."""
+        return self.state in (FailureState.PARKED, FailureState.DISMISSED)
+
 
 _COLUMNS = (
     "failure_id, campaign, pass, record, reason, trace_id, fingerprint, state, first_at, last_at"
@@ -149,10 +154,12 @@ class Failures:
                 clear_failure(sql, campaign=campaign, kind=kind, record=record)
 
     def retry(self, campaign: str, ids: Iterable[int]) -> int:
-        """Make parked or dismissed failures due again; all of the campaign where no id is given."""
+        """Make failures due again: those with these numbers, dismissed ones too, or where no number
+        is given all that nobody has dismissed."""
         return self._set_state(campaign, ids, FailureState.TRANSIENT)
 
     def dismiss(self, campaign: str, ids: Iterable[int]) -> int:
+        """Let these go; all open ones where no number is given."""
         return self._set_state(campaign, ids, FailureState.DISMISSED)
 
     def _set_state(self, campaign: str, ids: Iterable[int], state: FailureState) -> int:
@@ -160,7 +167,8 @@ class Failures:
         with self._database.write() as sql:
             if not chosen:
                 return sql.exec_driver_sql(
-                    "UPDATE failures SET state = ? WHERE campaign = ?", (state.value, campaign)
+                    "UPDATE failures SET state = ? WHERE campaign = ? AND state != 'dismissed'",
+                    (state.value, campaign),
                 ).rowcount
             return sum(
                 sql.exec_driver_sql(

@@ -149,6 +149,16 @@ class Feeds:
                 )
             }
 
+    def bookings_of_job(self, tenant: str, job: JobId) -> list[BookingId]:
+        """Known bookings that say they became this job."""
+        with self._database.read() as sql:
+            found = sql.exec_driver_sql(
+                "SELECT booking_id FROM crm_bookings WHERE tenant = ? AND job_id = ? "
+                "ORDER BY booking_id",
+                (tenant, job),
+            ).scalars()
+            return [BookingId(number) for number in found]
+
     def jobs(self, tenant: str, ids: Sequence[JobId]) -> dict[JobId, tuple[Job, bool]]:
         """Known jobs, each with whether its own history was read."""
         return {job.id: (job, read) for job, read in self._jobs(tenant, "job_id", ids)}
@@ -258,6 +268,9 @@ def upsert_bookings(sql: Connection, tenant: str, bookings: Iterable[Booking]) -
             ],
         )
     _make_due(sql, tenant, "booking_id", changed)
+    # A second booking of the same external id is evidence too.
+    named = {newest[number].external_id for number in changed}
+    _make_due(sql, tenant, "external_id", sorted(named - {""}))
 
 
 def upsert_jobs(sql: Connection, tenant: str, jobs: Sequence[Job]) -> None:
@@ -349,15 +362,23 @@ def _make_due_with_bookings(sql: Connection, tenant: str, jobs: Sequence[JobId])
             f"WHERE tenant = ? AND job_id IN ({marks(part)})",
             (tenant, *part, tenant, *part),
         ).scalars()
-        _make_due(sql, tenant, "booking_id", [BookingId(number) for number in bookings])
+        ids = [BookingId(number) for number in bookings]
+        _make_due(sql, tenant, "booking_id", ids)
+        for some in parts(ids):
+            named = sql.exec_driver_sql(
+                "SELECT DISTINCT external_id FROM crm_bookings WHERE tenant = ? "
+                f"AND external_id != '' AND booking_id IN ({marks(some)})",
+                (tenant, *some),
+            ).scalars()
+            _make_due(sql, tenant, "external_id", list(named))
 
 
-def _make_due(sql: Connection, tenant: str, column: str, ids: Sequence[int]) -> None:
+def _make_due(sql: Connection, tenant: str, column: str, ids: Sequence[int | str]) -> None:
     for part in parts(ids):
         sql.exec_driver_sql(
-            "UPDATE qualifications SET due = due + 1 WHERE (campaign, user_id) IN (SELECT campaign, "
-            f"user_id FROM ledger WHERE tab = 'leads' AND tenant = ? AND {column} IN ({marks(part)}))",
-            (tenant, *part),
+            "UPDATE qualifications SET due = due + 1 WHERE tenant = ? AND user_id IN (SELECT user_id "
+            f"FROM ledger WHERE tab = 'leads' AND tenant = ? AND {column} IN ({marks(part)}))",
+            (tenant, tenant, *part),
         )
 
 

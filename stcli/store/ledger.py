@@ -1,9 +1,13 @@
-"""Who was booked: one row for each person and tab, written before the booking is asked for.
+"""Who was booked: one row for each tenant, tab and person, written before the booking is asked for.
+
+The local name of a campaign is not part of the key: two names of one Referral Factory campaign share
+its people, and what was booked on one tenant is no booking of another.
 
 A row's life: ``intent`` (committed before the POST) → ``booked``, or ``in_doubt`` when the answer
 does not tell whether the booking exists, or gone again when the server certainly refused. ``linked``
-rows were found, not made. ``present`` people were there before the action was switched on. ``resend``
-asks for one more booking beside those in ``ignored``.
+rows were found, not made; ``several`` ones were found with more than one booking. ``present`` people
+were there before the action was switched on. ``resend`` asks for one more booking beside those in
+``ignored``.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from stcli.domain.ids import BookingId, CampaignName, JobId, RunId, UserId
+from stcli.domain.ids import BookingId, CampaignName, JobId, RfCampaignId, RunId, UserId
 from stcli.store.engine import Database, Lease, optional_instant, utc_text
 from stcli.store.failures import FailureState, clear_failure, upsert_failure
 
@@ -28,6 +32,7 @@ class LedgerState(StrEnum):
     IN_DOUBT = "in_doubt"
     BOOKED = "booked"
     LINKED = "linked"
+    SEVERAL = "several"
     RESEND = "resend"
 
 
@@ -91,13 +96,28 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Several:
+    """More than one booking has the person's external id; which one counts is for a person to say,
+    and until then no other is asked for."""
+
+    user_id: UserId
+    code: str
+    external_id: str
+    bookings: tuple[BookingId, ...]
+
+    @property
+    def reason(self) -> str:
+        return "several bookings have its external id: " + ", ".join(map(str, self.bookings))
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn:
     """An intent that was never sent."""
 
     user_id: UserId
 
 
-Settlement = Booked | Doubtful | Refused | Withdrawn
+Settlement = Booked | Doubtful | Refused | Several | Withdrawn
 
 _COLUMNS = (
     "user_id, code, state, external_id, booking_id, job_id, booked_on, draft, doubt_since, ignored"
@@ -106,12 +126,13 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class LedgerScope:
-    """Whose rows: a campaign's, of one tab, on one tenant."""
+    """Whose rows: those of a Referral Factory campaign, of one tab, on one tenant. ``campaign`` is
+    the local name under which they are worked on now."""
 
     campaign: CampaignName
     tab: str
     tenant: str
-    kind: str
+    rf_campaign: RfCampaignId
 
 
 class Ledger:
@@ -129,6 +150,19 @@ class Ledger:
         found = self._select(scope, "user_id = ?", (user_id,))
         return found[0] if found else None
 
+    def holder_of(
+        self, tenant: str, *, booking: BookingId | None = None, job: JobId | None = None
+    ) -> Entry | None:
+        """The row, of any tab and campaign of the tenant, that has this booking or job already."""
+        column, value = ("booking_id", booking) if job is None else ("job_id", job)
+        with self._database.read() as sql:
+            row = sql.exec_driver_sql(
+                f"SELECT {_COLUMNS} FROM ledger WHERE tenant = ? AND {column} = ? "
+                "ORDER BY tab, user_id",
+                (tenant, value),
+            ).first()
+        return None if row is None else _entry(row)
+
     def by_code(self, scope: LedgerScope, code: str) -> Entry | None:
         found = self._select(scope, "code = ?", (code,))
         return found[0] if found else None
@@ -138,15 +172,14 @@ class Ledger:
     ) -> list[Entry]:
         with self._database.read() as sql:
             rows = sql.exec_driver_sql(
-                f"SELECT {_COLUMNS} FROM ledger WHERE campaign = ? AND tab = ? AND {condition} "
-                "ORDER BY user_id",
-                (scope.campaign, scope.tab, *values),
+                f"SELECT {_COLUMNS} FROM ledger WHERE {_OF_SCOPE} AND {condition} ORDER BY user_id",
+                (*_scope(scope), *values),
             ).all()
         return [_entry(row) for row in rows]
 
     def count_done(self, scope: LedgerScope) -> int:
-        """How many people have their booking."""
-        return self._count(scope, "'booked', 'linked'")
+        """How many people have their booking, or several."""
+        return self._count(scope, "'booked', 'linked', 'several'")
 
     def count_present(self, scope: LedgerScope) -> int:
         """How many people were there before the action was switched on."""
@@ -156,9 +189,8 @@ class Ledger:
         with self._database.read() as sql:
             return int(
                 sql.exec_driver_sql(
-                    "SELECT count(*) FROM ledger WHERE campaign = ? AND tab = ? "
-                    f"AND state IN ({states})",
-                    (scope.campaign, scope.tab),
+                    f"SELECT count(*) FROM ledger WHERE {_OF_SCOPE} AND state IN ({states})",
+                    _scope(scope),
                 ).scalar_one()
             )
 
@@ -167,16 +199,41 @@ class Ledger:
     ) -> int:
         """Leave these alone for good: they joined before the action was switched on."""
         rows = [
-            (scope.campaign, scope.tab, user_id, code, scope.tenant, utc_text(now))
+            (*_scope(scope), user_id, scope.campaign, code, utc_text(now))
             for user_id, code in people
         ]
         if not rows:
             return 0
         with self._database.write() as sql:
             return sql.exec_driver_sql(
-                "INSERT INTO ledger (campaign, tab, user_id, code, state, tenant, updated_at) "
-                "VALUES (?, ?, ?, ?, 'present', ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
+                "updated_at) VALUES (?, ?, ?, ?, ?, ?, 'present', ?) ON CONFLICT DO NOTHING",
                 rows,
+            ).rowcount
+
+    def forget_present(self, scope: LedgerScope) -> int:
+        """Book those too who joined before the action was switched on; answers how many."""
+        with self._database.write() as sql:
+            return sql.exec_driver_sql(
+                f"DELETE FROM ledger WHERE {_OF_SCOPE} AND state = 'present'", _scope(scope)
+            ).rowcount
+
+    def watch_others(self, lease: Lease, scope: LedgerScope, now: datetime) -> int:
+        """Watch, under this name too, the leads that another name of the campaign has booked, so
+        that giving that one up loses no qualification."""
+        with self._database.write(lease) as sql:
+            return sql.exec_driver_sql(
+                "INSERT INTO qualifications (campaign, tenant, user_id, code, state, due, changed_at) "
+                "SELECT ?, l.tenant, l.user_id, l.code, 'open', 1, ? FROM ledger l "
+                f"WHERE {_OF_SCOPE} AND (l.campaign < ? OR l.campaign > ?) "
+                "AND l.state IN ('booked', 'linked', 'several') ON CONFLICT DO NOTHING",
+                (
+                    scope.campaign,
+                    utc_text(now),
+                    *_scope(scope),
+                    scope.campaign,
+                    scope.campaign,
+                ),
             ).rowcount
 
     def intend(
@@ -190,20 +247,19 @@ class Ledger:
         """Commit, in one transaction, that these bookings are about to be asked for."""
         with self._database.write(lease) as sql:
             sql.exec_driver_sql(
-                "INSERT INTO ledger (campaign, tab, user_id, code, state, tenant, external_id, "
-                "draft, ignored, run_id, updated_at) "
-                "VALUES (?, ?, ?, ?, 'intent', ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (campaign, tab, user_id) DO UPDATE SET state = 'intent', "
-                "tenant = excluded.tenant, external_id = excluded.external_id, "
+                "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
+                "external_id, draft, ignored, run_id, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, ?, ?, ?, ?) "
+                "ON CONFLICT (tenant, tab, user_id) DO UPDATE SET state = 'intent', "
+                "campaign = excluded.campaign, external_id = excluded.external_id, "
                 "draft = excluded.draft, ignored = excluded.ignored, doubt_since = NULL, "
                 "run_id = excluded.run_id, updated_at = excluded.updated_at",
                 [
                     (
-                        scope.campaign,
-                        scope.tab,
+                        *_scope(scope),
                         intent.user_id,
+                        scope.campaign,
                         intent.code,
-                        scope.tenant,
                         intent.external_id,
                         intent.draft,
                         json.dumps(intent.ignored),
@@ -234,8 +290,8 @@ class Ledger:
         with self._database.write() as sql:
             sql.exec_driver_sql(
                 "UPDATE ledger SET state = 'resend', ignored = ?, booking_id = NULL, job_id = NULL, "
-                "booked_on = NULL, updated_at = ? WHERE campaign = ? AND tab = ? AND user_id = ?",
-                (json.dumps(list(ignored)), utc_text(now), scope.campaign, scope.tab, user_id),
+                "booked_on = NULL, updated_at = ? WHERE tenant = ? AND tab = ? AND user_id = ?",
+                (json.dumps(list(ignored)), utc_text(now), scope.tenant, scope.tab, user_id),
             )
 
     def bind(
@@ -252,21 +308,21 @@ class Ledger:
         """Evidence given by hand: this booking or this job belongs to this person."""
         with self._database.write() as sql:
             sql.exec_driver_sql(
-                "INSERT INTO ledger (campaign, tab, user_id, code, state, tenant, booking_id, "
-                "job_id, booked_on, look_up_job, updated_at) "
-                "VALUES (?, ?, ?, ?, 'linked', ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (campaign, tab, user_id) DO UPDATE SET state = 'linked', "
+                "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
+                "booking_id, job_id, booked_on, look_up_job, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'linked', ?, ?, ?, ?, ?) "
+                "ON CONFLICT (tenant, tab, user_id) DO UPDATE SET state = 'linked', "
+                "campaign = excluded.campaign, "
                 "booking_id = coalesce(excluded.booking_id, ledger.booking_id), "
                 "job_id = coalesce(excluded.job_id, ledger.job_id), "
                 "booked_on = coalesce(excluded.booked_on, ledger.booked_on), "
                 "look_up_job = excluded.look_up_job, doubt_since = NULL, "
                 "updated_at = excluded.updated_at",
                 (
-                    scope.campaign,
-                    scope.tab,
+                    *_scope(scope),
                     user_id,
+                    scope.campaign,
                     code,
-                    scope.tenant,
                     booking,
                     job,
                     None if booked_on is None else utc_text(booked_on),
@@ -274,30 +330,31 @@ class Ledger:
                     utc_text(now),
                 ),
             )
-            clear_failure(sql, campaign=scope.campaign, kind=scope.kind, record=code)
+            clear_failure(sql, campaign=scope.campaign, kind=scope.tab, record=code)
             _watch(sql, scope, user_id, code, now)
 
 
 def _settle(
     sql: Connection, scope: LedgerScope, settlement: Settlement, run_id: RunId, now: datetime
 ) -> None:
-    key = (scope.campaign, scope.tab, settlement.user_id)
+    key = (scope.tenant, scope.tab, settlement.user_id)
     match settlement:
         case Booked():
             sql.exec_driver_sql(
-                "INSERT INTO ledger (campaign, tab, user_id, code, state, tenant, external_id, "
-                "booking_id, booked_on, look_up_job, run_id, updated_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (campaign, tab, user_id) DO UPDATE SET state = excluded.state, "
-                "tenant = excluded.tenant, external_id = excluded.external_id, "
+                "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
+                "external_id, booking_id, booked_on, look_up_job, run_id, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (tenant, tab, user_id) DO UPDATE SET state = excluded.state, "
+                "campaign = excluded.campaign, external_id = excluded.external_id, "
                 "booking_id = excluded.booking_id, booked_on = excluded.booked_on, "
                 "look_up_job = excluded.look_up_job, doubt_since = NULL, run_id = excluded.run_id, "
                 "updated_at = excluded.updated_at",
                 (
-                    *key,
+                    *_scope(scope),
+                    settlement.user_id,
+                    scope.campaign,
                     settlement.code,
                     (LedgerState.LINKED if settlement.found else LedgerState.BOOKED).value,
-                    scope.tenant,
                     settlement.external_id,
                     settlement.booking_id,
                     utc_text(settlement.booked_on),
@@ -306,12 +363,44 @@ def _settle(
                     utc_text(now),
                 ),
             )
-            clear_failure(sql, campaign=scope.campaign, kind=scope.kind, record=settlement.code)
+            clear_failure(sql, campaign=scope.campaign, kind=scope.tab, record=settlement.code)
+            _watch(sql, scope, settlement.user_id, settlement.code, now)
+        case Several():
+            sql.exec_driver_sql(
+                "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
+                "external_id, look_up_job, run_id, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'several', ?, 1, ?, ?) "
+                "ON CONFLICT (tenant, tab, user_id) DO UPDATE SET state = 'several', "
+                "campaign = excluded.campaign, external_id = excluded.external_id, "
+                "booking_id = NULL, look_up_job = 1, doubt_since = NULL, run_id = excluded.run_id, "
+                "updated_at = excluded.updated_at",
+                (
+                    *_scope(scope),
+                    settlement.user_id,
+                    scope.campaign,
+                    settlement.code,
+                    settlement.external_id,
+                    run_id,
+                    utc_text(now),
+                ),
+            )
+            upsert_failure(
+                sql,
+                campaign=scope.campaign,
+                kind=scope.tab,
+                record=settlement.code,
+                reason=settlement.reason,
+                trace_id="",
+                fingerprint="",
+                state=FailureState.PARKED,
+                run_id=run_id,
+                now=now,
+            )
             _watch(sql, scope, settlement.user_id, settlement.code, now)
         case Doubtful():
             sql.exec_driver_sql(
                 "UPDATE ledger SET state = 'in_doubt', doubt_since = ?, updated_at = ? "
-                "WHERE campaign = ? AND tab = ? AND user_id = ?",
+                "WHERE tenant = ? AND tab = ? AND user_id = ?",
                 (utc_text(settlement.since), utc_text(now), *key),
             )
         case Refused():
@@ -319,7 +408,7 @@ def _settle(
             upsert_failure(
                 sql,
                 campaign=scope.campaign,
-                kind=scope.kind,
+                kind=scope.tab,
                 record=settlement.code,
                 reason=settlement.reason,
                 trace_id=settlement.trace_id,
@@ -335,12 +424,12 @@ def _settle(
 def _withdraw(sql: Connection, key: tuple[object, ...]) -> None:
     """Forget an intent; one that followed a resend falls back to that."""
     sql.exec_driver_sql(
-        "UPDATE ledger SET state = 'resend', doubt_since = NULL WHERE campaign = ? AND tab = ? "
+        "UPDATE ledger SET state = 'resend', doubt_since = NULL WHERE tenant = ? AND tab = ? "
         "AND user_id = ? AND state IN ('intent', 'in_doubt') AND ignored != '[]'",
         key,
     )
     sql.exec_driver_sql(
-        "DELETE FROM ledger WHERE campaign = ? AND tab = ? AND user_id = ? "
+        "DELETE FROM ledger WHERE tenant = ? AND tab = ? AND user_id = ? "
         "AND state IN ('intent', 'in_doubt')",
         key,
     )
@@ -351,11 +440,19 @@ def _watch(sql: Connection, scope: LedgerScope, user_id: UserId, code: str, now:
     if scope.tab != "leads":
         return
     sql.exec_driver_sql(
-        "INSERT INTO qualifications (campaign, user_id, code, state, due, changed_at) "
-        "VALUES (?, ?, ?, 'open', 1, ?) "
-        "ON CONFLICT (campaign, user_id) DO UPDATE SET due = qualifications.due + 1",
-        (scope.campaign, user_id, code, utc_text(now)),
+        "INSERT INTO qualifications (campaign, tenant, user_id, code, state, due, changed_at) "
+        "VALUES (?, ?, ?, ?, 'open', 1, ?) "
+        "ON CONFLICT (campaign, tenant, user_id) DO UPDATE SET due = qualifications.due + 1",
+        (scope.campaign, scope.tenant, user_id, code, utc_text(now)),
     )
+
+
+_OF_SCOPE = "tenant = ? AND tab = ? AND rf_campaign_id = ?"
+
+
+def _scope(scope: LedgerScope) -> tuple[str, str, RfCampaignId]:
+    """The values of ``_OF_SCOPE``, which are also the first columns of a new row."""
+    return scope.tenant, scope.tab, scope.rf_campaign
 
 
 def _entry(row: Row[Any]) -> Entry:

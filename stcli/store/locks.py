@@ -19,6 +19,8 @@ from stcli.store.engine import Database, Lease, utc_instant, utc_text
 
 LEASE_SECONDS = 60
 RENEW_EVERY_SECONDS = 15
+CLOCKS_MAY_DIFFER = timedelta(hours=1)
+"""A lease of another host that ends later than this allows was written by a wrong clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,8 @@ class Locks:
     def _still_holds(self, holder: Holder, now: datetime) -> bool:
         if holder.process.host == self._me.host:
             return self._is_alive(holder.process)
-        return now < holder.expires
+        # A clock that ran ahead, of either host, must not keep a lock for years.
+        return now < holder.expires < now + timedelta(seconds=LEASE_SECONDS) + CLOCKS_MAY_DIFFER
 
     def _renew(self, held: HeldLease, stop: threading.Event) -> None:
         while not stop.wait(RENEW_EVERY_SECONDS):

@@ -228,6 +228,58 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "0010_read_people_again",
         ("DELETE FROM people_reads",),
     ),
+    (
+        # A booking belongs to a person on a tenant, under whatever local name it was made; of rows
+        # that two names wrote, the one that is nearest to a booking stays.
+        "0011_bookings_by_tenant",
+        (
+            """CREATE TABLE booked (
+                tenant TEXT NOT NULL, tab TEXT NOT NULL, rf_campaign_id BIGINT NOT NULL,
+                user_id BIGINT NOT NULL, campaign TEXT NOT NULL, code TEXT NOT NULL,
+                state TEXT NOT NULL, external_id TEXT NOT NULL DEFAULT '', booking_id BIGINT,
+                job_id BIGINT, booked_on TEXT, draft TEXT NOT NULL DEFAULT '', doubt_since TEXT,
+                look_up_job INTEGER NOT NULL DEFAULT 0, ignored TEXT NOT NULL DEFAULT '[]',
+                run_id TEXT NOT NULL DEFAULT '', updated_at TEXT NOT NULL,
+                PRIMARY KEY (tenant, tab, user_id))""",
+            """INSERT INTO booked (tenant, tab, rf_campaign_id, user_id, campaign, code, state,
+                external_id, booking_id, job_id, booked_on, draft, doubt_since, look_up_job, ignored,
+                run_id, updated_at)
+                SELECT l.tenant, l.tab, coalesce(p.campaign_id, c.rf_campaign_id, 0), l.user_id,
+                l.campaign, l.code, l.state, l.external_id, l.booking_id, l.job_id, l.booked_on,
+                l.draft, l.doubt_since, l.look_up_job, l.ignored, l.run_id, l.updated_at
+                FROM ledger l LEFT JOIN people p ON p.user_id = l.user_id
+                LEFT JOIN connections c ON c.campaign = l.campaign WHERE true
+                ORDER BY CASE l.state WHEN 'booked' THEN 0 WHEN 'linked' THEN 1 WHEN 'in_doubt'
+                THEN 2 WHEN 'intent' THEN 3 WHEN 'resend' THEN 4 ELSE 5 END, l.updated_at
+                ON CONFLICT DO NOTHING""",
+            "DROP TABLE ledger",
+            "ALTER TABLE booked RENAME TO ledger",
+            "CREATE INDEX ledger_by_booking ON ledger (tenant, booking_id)",
+            "CREATE INDEX ledger_by_job ON ledger (tenant, job_id)",
+            "CREATE INDEX ledger_by_external_id ON ledger (tenant, external_id)",
+            (
+                "CREATE INDEX ledger_by_state ON ledger (tenant, tab, rf_campaign_id, state, "
+                "campaign)"
+            ),
+            """CREATE TABLE watched (
+                campaign TEXT NOT NULL, tenant TEXT NOT NULL, user_id BIGINT NOT NULL,
+                code TEXT NOT NULL, state TEXT NOT NULL, due INTEGER NOT NULL, evaluate_at TEXT,
+                rule TEXT NOT NULL DEFAULT '', job_id BIGINT, reached_at TEXT,
+                changed_at TEXT NOT NULL, PRIMARY KEY (campaign, tenant, user_id))""",
+            """INSERT INTO watched (campaign, tenant, user_id, code, state, due, evaluate_at, rule,
+                job_id, reached_at, changed_at)
+                SELECT q.campaign, l.tenant, q.user_id, q.code, q.state, q.due, q.evaluate_at, q.rule,
+                q.job_id, q.reached_at, q.changed_at FROM qualifications q JOIN ledger l
+                ON l.user_id = q.user_id AND l.tab = 'leads' WHERE true ON CONFLICT DO NOTHING""",
+            "DROP TABLE qualifications",
+            "ALTER TABLE watched RENAME TO qualifications",
+            (
+                "CREATE INDEX qualifications_due ON qualifications "
+                "(campaign, tenant, due, evaluate_at)"
+            ),
+            "CREATE INDEX qualifications_by_person ON qualifications (tenant, user_id)",
+        ),
+    ),
 )
 
 

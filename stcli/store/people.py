@@ -143,15 +143,16 @@ class People:
         yield from self._chunks("", campaign, kind, ())
 
     def without_booking(
-        self, campaign: RfCampaignId, kind: PersonType, name: str, tab: str
+        self, campaign: RfCampaignId, kind: PersonType, tenant: str, tab: str
     ) -> Iterator[list[Person]]:
-        """Those of a campaign whose booking the ledger does not have, in chunks, by id."""
+        """Those of a campaign whose booking on this tenant the ledger does not have, under whatever
+        local name, in chunks, by id."""
         yield from self._chunks(
-            "AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.campaign = ? AND l.tab = ? "
+            "AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.tenant = ? AND l.tab = ? "
             "AND l.user_id = people.user_id AND l.state != 'resend') ",
             campaign,
             kind,
-            (name, tab),
+            (tenant, tab),
         )
 
     def _chunks(

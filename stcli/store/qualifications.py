@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +30,7 @@ class Watched:
     user_id: UserId
     code: str
     state: QualificationState
-    tenant: str
+    external_id: str
     booking_id: BookingId | None
     hand_job_id: JobId | None
     look_up_job: bool
@@ -38,6 +39,8 @@ class Watched:
     evaluate_at: datetime | None
     due: int
     """How often its evidence changed since it was last judged."""
+    ignored: tuple[BookingId, ...] = ()
+    """Dismissed bookings that another one was asked for beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,10 @@ class Evaluated:
 
 
 _SELECT = (
-    "SELECT q.user_id, q.code, q.state, l.tenant, l.booking_id, l.job_id, l.look_up_job, q.job_id, "
-    "q.reached_at, q.evaluate_at, q.due FROM qualifications q JOIN ledger l ON l.campaign = q.campaign "
-    "AND l.user_id = q.user_id AND l.tab = 'leads' WHERE q.campaign = ? "
+    "SELECT q.user_id, q.code, q.state, l.external_id, l.booking_id, l.job_id, l.look_up_job, "
+    "q.job_id, q.reached_at, q.evaluate_at, q.due, l.ignored FROM qualifications q JOIN ledger l "
+    "ON l.tenant = q.tenant AND l.tab = 'leads' AND l.user_id = q.user_id "
+    "WHERE q.campaign = ? AND q.tenant = ? "
 )
 
 
@@ -73,28 +77,29 @@ class Qualifications:
         """Leads whose evidence changed, or whose time has come, by id."""
         return self._select(
             campaign,
-            "AND l.tenant = ? AND (q.due > 0 OR q.evaluate_at <= ?) ORDER BY q.user_id",
-            (tenant, utc_text(now)),
+            tenant,
+            "AND (q.due > 0 OR q.evaluate_at <= ?) ORDER BY q.user_id",
+            (utc_text(now),),
         )
 
-    def of(self, campaign: CampaignName, user_id: UserId) -> Watched | None:
-        found = self._select(campaign, "AND q.user_id = ?", (user_id,))
+    def of(self, campaign: CampaignName, tenant: str, user_id: UserId) -> Watched | None:
+        found = self._select(campaign, tenant, "AND q.user_id = ?", (user_id,))
         return found[0] if found else None
 
-    def all(self, campaign: CampaignName) -> list[Watched]:
-        return self._select(campaign, "ORDER BY q.user_id", ())
+    def all(self, campaign: CampaignName, tenant: str) -> list[Watched]:
+        return self._select(campaign, tenant, "ORDER BY q.user_id", ())
 
     def _select(
-        self, campaign: CampaignName, rest: str, values: tuple[object, ...]
+        self, campaign: CampaignName, tenant: str, rest: str, values: tuple[object, ...]
     ) -> list[Watched]:
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(_SELECT + rest, (campaign, *values))
+            rows = sql.exec_driver_sql(_SELECT + rest, (campaign, tenant, *values))
             return [
                 Watched(
                     user_id=UserId(r[0]),
                     code=r[1],
                     state=QualificationState(r[2]),
-                    tenant=r[3],
+                    external_id=r[3],
                     booking_id=None if r[4] is None else BookingId(r[4]),
                     hand_job_id=None if r[5] is None else JobId(r[5]),
                     look_up_job=bool(r[6]),
@@ -102,15 +107,17 @@ class Qualifications:
                     reached_at=optional_instant(r[8]),
                     evaluate_at=optional_instant(r[9]),
                     due=r[10],
+                    ignored=tuple(BookingId(number) for number in json.loads(r[11])),
                 )
                 for r in rows
             ]
 
-    def counts(self, campaign: CampaignName) -> dict[QualificationState, int]:
+    def counts(self, campaign: CampaignName, tenant: str) -> dict[QualificationState, int]:
         with self._database.read() as sql:
             rows = sql.exec_driver_sql(
-                "SELECT state, count(*) FROM qualifications WHERE campaign = ? GROUP BY state",
-                (campaign,),
+                "SELECT state, count(*) FROM qualifications WHERE campaign = ? AND tenant = ? "
+                "GROUP BY state",
+                (campaign, tenant),
             )
             return {QualificationState(row[0]): row[1] for row in rows}
 
@@ -124,26 +131,33 @@ class Qualifications:
                 ).scalar_one()
             )
 
-    def apply_rule(self, lease: Lease, campaign: CampaignName, rule: str, now: datetime) -> int:
+    def apply_rule(
+        self, lease: Lease, campaign: CampaignName, tenant: str, rule: str, now: datetime
+    ) -> int:
         """Make every undecided lead due whose last verdict came from another rule."""
         with self._database.write(lease) as sql:
             return sql.exec_driver_sql(
                 "UPDATE qualifications SET rule = ?, due = due + 1, evaluate_at = NULL, changed_at = ? "
-                "WHERE campaign = ? AND rule != ?",
-                (rule, utc_text(now), campaign, rule),
+                "WHERE campaign = ? AND tenant = ? AND rule != ?",
+                (rule, utc_text(now), campaign, tenant, rule),
             ).rowcount
 
-    def job_looked_up(self, lease: Lease, campaign: CampaignName, users: Sequence[UserId]) -> None:
+    def job_looked_up(self, lease: Lease, tenant: str, users: Sequence[UserId]) -> None:
         with self._database.write(lease) as sql:
             for user_id in users:
                 sql.exec_driver_sql(
-                    "UPDATE ledger SET look_up_job = 0 WHERE campaign = ? AND tab = 'leads' "
+                    "UPDATE ledger SET look_up_job = 0 WHERE tenant = ? AND tab = 'leads' "
                     "AND user_id = ?",
-                    (campaign, user_id),
+                    (tenant, user_id),
                 )
 
     def save(
-        self, lease: Lease, campaign: CampaignName, evaluated: Sequence[Evaluated], now: datetime
+        self,
+        lease: Lease,
+        campaign: CampaignName,
+        tenant: str,
+        evaluated: Sequence[Evaluated],
+        now: datetime,
     ) -> None:
         if not evaluated:
             return
@@ -152,7 +166,7 @@ class Qualifications:
                 "UPDATE qualifications SET state = ?, "
                 "due = CASE WHEN ? THEN due + 1 WHEN due > coalesce(?, due) THEN due ELSE 0 END, "
                 "evaluate_at = ?, job_id = ?, "
-                "reached_at = ?, changed_at = ? WHERE campaign = ? AND user_id = ?",
+                "reached_at = ?, changed_at = ? WHERE campaign = ? AND tenant = ? AND user_id = ?",
                 [
                     (
                         e.state.value,
@@ -163,6 +177,7 @@ class Qualifications:
                         None if e.reached_at is None else utc_text(e.reached_at),
                         utc_text(now),
                         campaign,
+                        tenant,
                         e.user_id,
                     )
                     for e in evaluated

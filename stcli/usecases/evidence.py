@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from stcli.domain.campaign import CampaignConfig, Tab
 from stcli.domain.ids import BookingId, CampaignName, JobId
-from stcli.domain.records import Person
+from stcli.domain.records import Person, PersonType
 from stcli.errors import ConfigurationError, RecordNotFound, UsageError
 from stcli.store.ledger import LedgerScope, LedgerState
 from stcli.store.state import State
 from stcli.usecases.passes.runner import tenant_key
-from stcli.usecases.ports import CrmGateway
+from stcli.usecases.ports import CrmGateway, ReferralGateway
 
 
-def _scope(name: CampaignName, config: CampaignConfig) -> LedgerScope:
-    return LedgerScope(name, Tab.LEADS.value, tenant_key(config), Tab.LEADS.value)
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """One lead of a campaign and where its booking is kept."""
+
+    person: Person
+    scope: LedgerScope
 
 
 def known_person(name: CampaignName, code: str, state: State) -> Person:
@@ -30,17 +35,29 @@ def known_person(name: CampaignName, code: str, state: State) -> Person:
     return person
 
 
-async def resend(
+async def lead_of(
     name: CampaignName,
     config: CampaignConfig,
     code: str,
     state: State,
-    crm: CrmGateway,
-    now: datetime,
-) -> str:
+    referral: ReferralGateway,
+) -> Lead:
+    """The lead with this code; somebody else's campaign, and a referrer, are refused (2)."""
+    person = known_person(name, code, state)
+    campaign = await referral.campaign(config.referral_campaign)
+    if person.campaign_id != campaign.id:
+        raise UsageError(f"{code} belongs to another campaign than {name}", "Check the code.")
+    if person.type is not PersonType.LEAD:
+        raise UsageError(
+            f"{code} is a referrer, and only leads are qualified", "Give the code of a lead."
+        )
+    return Lead(person, LedgerScope(name, Tab.LEADS.value, tenant_key(config), campaign.id))
+
+
+async def resend(lead: Lead, state: State, crm: CrmGateway, now: datetime) -> str:
     """Let the next pass book a lead again whose booking was dismissed; anything else is refused."""
-    scope = _scope(name, config)
-    entry = state.ledger.by_code(scope, code)
+    scope, code, name = lead.scope, lead.person.code, lead.scope.campaign
+    entry = state.ledger.entry(scope, lead.person.id)
     if entry is None or entry.booking_id is None:
         raise ConfigurationError(
             f"{code} has no booking that could be sent again",
@@ -63,18 +80,17 @@ async def resend(
 
 
 async def link(
-    name: CampaignName,
-    config: CampaignConfig,
-    code: str,
+    lead: Lead,
     booking: int | None,
     job: int | None,
     state: State,
     crm: CrmGateway,
     now: datetime,
 ) -> str:
-    """Bind an existing booking or job of the tenant to a lead."""
-    scope, person = _scope(name, config), known_person(name, code, state)
+    """Bind an existing booking or job of the tenant to a lead, unless it is another person's."""
+    scope, person, code = lead.scope, lead.person, lead.person.code
     if booking is not None:
+        _refuse_taken(lead, state, booking=BookingId(booking))
         try:
             found = await crm.booking(BookingId(booking))
         except RecordNotFound:
@@ -89,8 +105,25 @@ async def link(
     jobs = await crm.jobs([JobId(job or 0)])
     if not jobs:
         raise UsageError(f"ServiceTitan has no job {job}", "Check the number.")
+    _refuse_taken(lead, state, job=jobs[0].id)
+    named = state.feeds.bookings_of_job(scope.tenant, jobs[0].id)
+    for number in {*named, *([jobs[0].booking_id] if jobs[0].booking_id else [])}:
+        _refuse_taken(lead, state, booking=number)
     state.feeds.save_job(scope.tenant, jobs[0])
     state.ledger.bind(
         scope, person.id, code, booking=None, job=jobs[0].id, booked_on=jobs[0].created_on, now=now
     )
     return f"{code} has job {jobs[0].id} ({jobs[0].status})"
+
+
+def _refuse_taken(
+    lead: Lead, state: State, *, booking: BookingId | None = None, job: JobId | None = None
+) -> None:
+    """One job earns one reward: what is another person's already is not given to a second."""
+    holder = state.ledger.holder_of(lead.scope.tenant, booking=booking, job=job)
+    if holder is not None and holder.user_id != lead.person.id:
+        what = f"booking {booking}" if job is None else f"job {job}"
+        raise ConfigurationError(
+            f"{what} belongs to {holder.code} already",
+            "Check the number; a booking or a job counts for one person.",
+        )

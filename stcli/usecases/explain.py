@@ -85,7 +85,8 @@ async def explain(
 ) -> Explanation:
     """Judge one lead again from the state; ``crm`` is needed only where conditions have names."""
     person = known_person(name, code, state)
-    lead = state.qualifications.of(name, person.id)
+    tenant = tenant_key(config)
+    lead = state.qualifications.of(name, tenant, person.id)
     if lead is None:
         return Explanation(
             name, code, "no booking", "no booking is known, so nothing is waited for", (), ()
@@ -98,7 +99,6 @@ async def explain(
         if crm is None
         else await resolve_conditions(crm, config.qualification.conditions)
     )
-    tenant = tenant_key(config)
     evidence = gather(state, tenant, [lead])[lead.user_id]
     verdict = judge(Rule(config.qualification, conditions), evidence, now)
     events = tuple(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from stcli.domain.campaign import CampaignConfig, Tab
 from stcli.domain.ids import CampaignName
@@ -19,6 +19,7 @@ from stcli.errors import RecordNotFound, UsageError
 from stcli.store.ledger import Ledger, LedgerScope
 from stcli.usecases.passes.options import resolve_options
 from stcli.usecases.ports import CrmGateway, ReferralGateway
+from stcli.usecases.user_list import pages_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,41 +71,37 @@ async def _mapped(config: CampaignConfig, tab: Tab, subject: Subject, crm: CrmGa
     )
 
 
-async def remember_present(
-    name: CampaignName,
-    campaign_code: str,
-    tenant: str,
-    tab: Tab,
-    referral: ReferralGateway,
-    ledger: Ledger,
-    now: datetime,
-) -> int:
-    """Remember everyone who joined up to this moment, so that switching on concerns newcomers only.
+@dataclass(frozen=True, slots=True)
+class Switching:
+    """A tab whose action is about to be switched on, or opened for those who were there."""
 
-    ``since: today`` leaves out those of earlier days; only people of today's date (or of a day
-    later, where Referral Factory is ahead of this clock) have to be remembered one by one.
-    """
-    campaign = await referral.campaign(campaign_code)
-    kind = PersonType.LEAD if tab is Tab.LEADS else PersonType.REFERRER
-    present = await _recent(referral, campaign, kind, now.date() - timedelta(days=1))
-    scope = LedgerScope(name, tab.value, tenant, tab.value)
-    return ledger.remember_present(scope, [(p.id, p.code) for p in present], now)
+    name: CampaignName
+    config: CampaignConfig
+    tenant: str
+    tab: Tab
 
-
-async def _recent(
-    referral: ReferralGateway, campaign: Campaign, kind: PersonType, since: date
-) -> list[Person]:
-    found: list[Person] = []
-    number = 1
-    while True:
-        page = await referral.users_page(number)
-        found += [
-            person
+    async def remember_present(
+        self, since: date, referral: ReferralGateway, ledger: Ledger, now: datetime
+    ) -> int:
+        """Remember everyone who joined up to this moment, so that switching on concerns newcomers
+        only. ``since`` is what leaves out those of earlier days; only people of that day and later
+        ones have to be remembered one by one."""
+        campaign = await referral.campaign(self.config.referral_campaign)
+        kind = PersonType.LEAD if self.tab is Tab.LEADS else PersonType.REFERRER
+        present = [
+            (person.id, person.code)
+            async for page in pages_from(referral.users_page)
             for person in page.people
             if person.campaign_id == campaign.id
             and person.type is kind
             and (person.signed_up_at is None or person.signed_up_at >= since)
         ]
-        if not page.has_next:
-            return found
-        number += 1
+        return ledger.remember_present(self._scope(campaign), present, now)
+
+    async def forget_present(self, referral: ReferralGateway, ledger: Ledger) -> int:
+        """Let those be booked too who were there when the action was switched on."""
+        campaign = await referral.campaign(self.config.referral_campaign)
+        return ledger.forget_present(self._scope(campaign))
+
+    def _scope(self, campaign: Campaign) -> LedgerScope:
+        return LedgerScope(self.name, self.tab.value, self.tenant, campaign.id)

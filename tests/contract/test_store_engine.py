@@ -312,18 +312,21 @@ def test_attention_comes_and_goes(state: State) -> None:
 def test_purge_forgets_one_campaign_whole(state: State) -> None:
     """Connection, steps, bookings, qualifications, failures and runs; the other one keeps all."""
     names = (SPRING, CampaignName("autumn"))
-    for name in names:
+    scopes = [
+        LedgerScope(name, "leads", "t", RfCampaignId(7 + number))
+        for number, name in enumerate(names)
+    ]
+    for name, scope in zip(names, scopes, strict=True):
         save(state, replace(FULL, campaign=name))
         state.runs.start(RunId(name), name, "leads", NOW, "here", 1)
         locks = Locks(state.database, Process("here", 1, "s"), lambda p: True, lambda: NOW)
-        scope = LedgerScope(name, "leads", "t", "leads")
-        booked = Booked(UserId(1), "c", "c", BookingId(7), NOW, found=False)
+        booked = Booked(UserId(scope.rf_campaign), "c", "c", BookingId(7), NOW, found=False)
         with locks.hold(name, "leads") as held:
             state.ledger.settle(held.lease, scope, [booked], RunId(name), NOW)
     state.connections.purge(SPRING)
-    for name, left in zip(names, (0, 1), strict=True):
+    for name, scope, left in zip(names, scopes, (0, 1), strict=True):
         assert len(state.connections.events(name)) == left
         assert len(state.runs.last(name)) == left
-        assert len(state.qualifications.all(name)) == left
-        assert state.ledger.count_done(LedgerScope(name, "leads", "t", "leads")) == left
+        assert len(state.qualifications.all(name, "t")) == left
+        assert state.ledger.count_done(scope) == left
     assert state.connections.all() == [replace(FULL, campaign=names[1])]

@@ -290,11 +290,11 @@ def book(state: State, campaign: str, booking: int, tenant: str = TENANT, user: 
     name = CampaignName(campaign)
     locks = Locks(state.database, Process("here", 1, "s"), lambda p: True, lambda: NOW)
     with locks.hold(name, "leads") as held:
-        scope = LedgerScope(name, "leads", tenant, "leads")
+        scope = LedgerScope(name, "leads", tenant, RfCampaignId(7))
         booked = Booked(UserId(user), f"c{user}", f"c{user}", BookingId(booking), NOW, found=False)
         state.ledger.settle(held.lease, scope, [booked], RunId("r"), NOW)
         seen = Evaluated(UserId(user), QualificationState.OPEN)
-        state.qualifications.save(held.lease, name, [seen], NOW)
+        state.qualifications.save(held.lease, name, tenant, [seen], NOW)
     assert state.qualifications.due(name, tenant, NOW) == []
     return held.lease
 
@@ -354,14 +354,14 @@ def test_an_event_of_a_job_makes_its_lead_due(state: State) -> None:
 def test_a_job_linked_by_hand_makes_its_lead_due(state: State) -> None:
     """Evidence given by hand is followed like any other."""
     lease = book(state, "spring", 77)
-    scope = LedgerScope(CampaignName("spring"), "leads", TENANT, "leads")
+    scope = LedgerScope(CampaignName("spring"), "leads", TENANT, RfCampaignId(7))
     stray = replace(JOB, id=JobId(8), booking_id=None)
     state.feeds.save_job(TENANT, stray)
     state.ledger.bind(scope, UserId(1), "c1", booking=None, job=JobId(8), booked_on=None, now=NOW)
     locks = Locks(state.database, Process("here", 1, "s"), lambda p: True, lambda: NOW)
     with locks.hold(lease.name, "qualify") as held:
         seen = Evaluated(UserId(1), QualificationState.OPEN)
-        state.qualifications.save(held.lease, CampaignName("spring"), [seen], NOW)
+        state.qualifications.save(held.lease, CampaignName("spring"), TENANT, [seen], NOW)
     assert due(state, "spring") == []
     save_jobs(state, replace(stray, status="Completed", modified_on=later(1)))
     assert due(state, "spring") == [1]
@@ -374,7 +374,7 @@ def test_a_change_while_a_lead_is_judged_is_not_lost(state: State) -> None:
     (watched,) = state.qualifications.due(CampaignName("spring"), TENANT, NOW)
     save_jobs(state, replace(JOB, status="Completed", modified_on=later(1)))
     verdict = Evaluated(watched.user_id, QualificationState.OPEN, seen=watched.due)
-    state.qualifications.save(lease, CampaignName("spring"), [verdict], NOW)
+    state.qualifications.save(lease, CampaignName("spring"), TENANT, [verdict], NOW)
     assert due(state, "spring") == [1]
 
 
@@ -454,20 +454,20 @@ def test_a_campaign_has_its_own_people_of_a_kind(state: State) -> None:
 
 
 def test_without_booking_leaves_out_who_has_a_row(state: State) -> None:
-    """Booked in this campaign and tab; a resend is asked for again."""
+    """Booked on this tenant and in this tab, under any name; a resend is asked for again."""
     state.people.save([replace(LEAD, id=UserId(n), code=f"c{n}") for n in (1, 2, 3)])
     book(state, "spring", 77, user=1)
     book(state, "spring", 78, user=2)
-    scope = LedgerScope(CampaignName("spring"), "leads", TENANT, "leads")
+    scope = LedgerScope(CampaignName("spring"), "leads", TENANT, RfCampaignId(7))
     state.ledger.resend(scope, UserId(2), [BookingId(78)], NOW)
 
-    def wanted(name: str, tab: str) -> list[int]:
-        chunks = state.people.without_booking(RfCampaignId(7), PersonType.LEAD, name, tab)
+    def wanted(tenant: str, tab: str) -> list[int]:
+        chunks = state.people.without_booking(RfCampaignId(7), PersonType.LEAD, tenant, tab)
         return [person.id for chunk in chunks for person in chunk]
 
-    assert wanted("spring", "leads") == [2, 3]
-    assert wanted("spring", "referrers") == [1, 2, 3]
-    assert wanted("autumn", "leads") == [1, 2, 3]
+    assert wanted(TENANT, "leads") == [2, 3]
+    assert wanted(TENANT, "referrers") == [1, 2, 3]
+    assert wanted("integration:1", "leads") == [1, 2, 3]
 
 
 def test_the_last_complete_read_is_remembered(state: State) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stcli.domain.ids import BookingId, CampaignName, JobId, RunId, UserId
+from stcli.domain.ids import BookingId, CampaignName, JobId, RfCampaignId, RunId, UserId
 from stcli.errors import ExitCode, LeaseLost
 from stcli.store.engine import Lease, open_sqlite
 from stcli.store.failures import FailureState
@@ -30,8 +30,8 @@ from stcli.store.state import State
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 SPRING = CampaignName("spring")
-LEADS = LedgerScope(SPRING, "leads", "production/1", "leads")
-REFERRERS = LedgerScope(SPRING, "referrers", "production/1", "referrers")
+LEADS = LedgerScope(SPRING, "leads", "production/1", RfCampaignId(7))
+REFERRERS = LedgerScope(SPRING, "referrers", "production/1", RfCampaignId(7))
 RUN = RunId("run-1")
 ADA, BOB = UserId(1001), UserId(1002)
 ASKED = Intent(ADA, "aB3x9", "aB3x9", "draft-1")
@@ -74,7 +74,7 @@ def test_an_intent_is_unfinished_until_it_is_settled(state: State, lease: Lease)
     assert (first.user_id, first.state, first.draft) == (ADA, LedgerState.INTENT, "draft-1")
     assert second.user_id == BOB
     assert state.ledger.count_done(LEADS) == 0
-    assert state.qualifications.all(SPRING) == []
+    assert state.qualifications.all(SPRING, LEADS.tenant) == []
 
 
 def test_a_booked_one_is_done(state: State, lease: Lease) -> None:
@@ -103,9 +103,9 @@ def test_a_found_one_is_linked_and_its_job_is_looked_up(state: State, lease: Lea
     """Somebody else made it, so a job may have come of it already."""
     state.ledger.settle(lease, LEADS, [replace(MADE, found=True)], RUN, NOW)
     assert state.ledger.entry(LEADS, ADA).state is LedgerState.LINKED  # type: ignore[union-attr]
-    assert state.qualifications.of(SPRING, ADA).look_up_job  # type: ignore[union-attr]
-    state.qualifications.job_looked_up(lease, SPRING, [ADA])
-    assert not state.qualifications.of(SPRING, ADA).look_up_job  # type: ignore[union-attr]
+    assert state.qualifications.of(SPRING, LEADS.tenant, ADA).look_up_job  # type: ignore[union-attr]
+    state.qualifications.job_looked_up(lease, LEADS.tenant, [ADA])
+    assert not state.qualifications.of(SPRING, LEADS.tenant, ADA).look_up_job  # type: ignore[union-attr]
 
 
 def test_referrers_are_not_watched_and_not_mixed_up(state: State, lease: Lease) -> None:
@@ -113,7 +113,7 @@ def test_referrers_are_not_watched_and_not_mixed_up(state: State, lease: Lease) 
     state.ledger.settle(lease, REFERRERS, [MADE], RUN, NOW)
     assert state.ledger.entry(LEADS, ADA) is None
     assert state.ledger.count_done(REFERRERS) == 1
-    assert state.qualifications.all(SPRING) == []
+    assert state.qualifications.all(SPRING, LEADS.tenant) == []
 
 
 def test_a_doubtful_one_stays_unfinished(state: State, lease: Lease) -> None:
@@ -255,10 +255,10 @@ FENCED: dict[str, Callable[[State, Lease], Any]] = {
     "clear": lambda s, lease: s.failures.clear(
         lease, campaign=SPRING, kind="leads", records=["old"]
     ),
-    "rule": lambda s, lease: s.qualifications.apply_rule(lease, SPRING, "rule", NOW),
-    "looked up": lambda s, lease: s.qualifications.job_looked_up(lease, SPRING, [BOB]),
+    "rule": lambda s, lease: s.qualifications.apply_rule(lease, SPRING, LEADS.tenant, "rule", NOW),
+    "looked up": lambda s, lease: s.qualifications.job_looked_up(lease, LEADS.tenant, [BOB]),
     "evaluated": lambda s, lease: s.qualifications.save(
-        lease, SPRING, [Evaluated(BOB, QualificationState.QUALIFIED)], NOW
+        lease, SPRING, LEADS.tenant, [Evaluated(BOB, QualificationState.QUALIFIED)], NOW
     ),
 }  # fmt: skip
 
@@ -335,7 +335,9 @@ def test_failures_are_dismissed_and_retried_by_number(state: State, lease: Lease
     assert state.failures.open_count(SPRING) == 2
     assert state.failures.dismiss("other", [third.id]) == 0
     assert state.failures.retry(SPRING, [9999]) == 0
-    assert state.failures.retry(SPRING, []) == 3
+    assert state.failures.retry(SPRING, []) == 2
+    assert state.failures.of(SPRING)[0].state is FailureState.DISMISSED
+    assert state.failures.retry(SPRING, [first.id]) == 1
 
 
 def test_failures_belong_to_a_campaign_and_a_kind(state: State, lease: Lease) -> None:
@@ -352,26 +354,26 @@ def test_failures_belong_to_a_campaign_and_a_kind(state: State, lease: Lease) ->
 def test_a_new_rule_makes_all_due_once(state: State, lease: Lease) -> None:
     """The same rule again changes nothing."""
     state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
-    assert state.qualifications.apply_rule(lease, SPRING, "one", NOW) == 1
+    assert state.qualifications.apply_rule(lease, SPRING, LEADS.tenant, "one", NOW) == 1
     later = Evaluated(ADA, QualificationState.OPEN, evaluate_at=NOW + timedelta(days=2))
-    state.qualifications.save(lease, SPRING, [later], NOW)
+    state.qualifications.save(lease, SPRING, LEADS.tenant, [later], NOW)
     assert state.qualifications.due(SPRING, LEADS.tenant, NOW) == []
     assert len(state.qualifications.due(SPRING, LEADS.tenant, NOW + timedelta(days=2))) == 1
-    assert state.qualifications.apply_rule(lease, SPRING, "one", NOW) == 0
+    assert state.qualifications.apply_rule(lease, SPRING, LEADS.tenant, "one", NOW) == 0
     assert state.qualifications.due(SPRING, LEADS.tenant, NOW) == []
-    assert state.qualifications.apply_rule(lease, SPRING, "two", NOW) == 1
+    assert state.qualifications.apply_rule(lease, SPRING, LEADS.tenant, "two", NOW) == 1
     assert len(state.qualifications.due(SPRING, LEADS.tenant, NOW)) == 1
-    assert state.qualifications.counts(SPRING) == {QualificationState.OPEN: 1}
+    assert state.qualifications.counts(SPRING, LEADS.tenant) == {QualificationState.OPEN: 1}
 
 
 def test_an_intent_to_qualify_after_a_hold_is_still_due(state: State, lease: Lease) -> None:
     """A lead that came up by its time alone is picked up again if the pass dies now."""
     state.ledger.settle(lease, LEADS, [MADE], RUN, NOW)
     waits = Evaluated(ADA, QualificationState.OPEN, evaluate_at=NOW)
-    state.qualifications.save(lease, SPRING, [waits], NOW)
+    state.qualifications.save(lease, SPRING, LEADS.tenant, [waits], NOW)
     assert len(state.qualifications.due(SPRING, LEADS.tenant, NOW)) == 1
     intent = Evaluated(ADA, QualificationState.INTENT, due=True, job_id=JobId(5))
-    state.qualifications.save(lease, SPRING, [intent], NOW)
+    state.qualifications.save(lease, SPRING, LEADS.tenant, [intent], NOW)
     (watched,) = state.qualifications.due(SPRING, LEADS.tenant, NOW)
     assert watched.state is QualificationState.INTENT
 

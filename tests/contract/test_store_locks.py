@@ -166,6 +166,24 @@ def test_another_host_is_taken_over_only_after_expiry(
             pass
 
 
+@pytest.mark.parametrize(
+    ("ahead", "taken"), [(timedelta(minutes=50), False), (timedelta(days=900), True)]
+)
+def test_a_lease_of_a_wrong_clock_keeps_nobody_out_for_years(
+    database: Database, ahead: timedelta, taken: bool
+) -> None:
+    """Two clocks may differ a little; an end that no lease has comes from one that was wrong."""
+    late = Locks(database, Process("there", 1, "s"), lambda process: True, lambda: NOW + ahead)
+    mine = Locks(database, Process("here", 2, "s"), lambda process: True, lambda: NOW)
+    with late.hold("spring", "leads"):
+        if taken:
+            with mine.hold("spring", "leads") as held:
+                assert held.lease.fence == 2
+        else:
+            with pytest.raises(Locked), mine.hold("spring", "leads"):
+                raise AssertionError("held by two")
+
+
 def test_the_fence_rises_with_every_holder(database: Database) -> None:
     """Also after a clean release."""
     fences = []

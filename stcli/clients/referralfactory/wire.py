@@ -56,7 +56,7 @@ class Page(msgspec.Struct, Generic[Item]):
 class MetaField(msgspec.Struct):
     """A value of a field of the campaign, by the field's label."""
 
-    field: str
+    field: str | None = None
     value: str | int | float | bool | None = None
 
 
@@ -99,15 +99,15 @@ class UserDocument(msgspec.Struct):
         promotion = self.promotion
         counts = self.analytics if isinstance(self.analytics, Analytics) else Analytics()
         return Person(
-            id=UserId(int(self.id)),
-            campaign_id=RfCampaignId(int(self.campaign_id)),
+            id=UserId(_identifier(self.id)),
+            campaign_id=RfCampaignId(_identifier(self.campaign_id)),
             type=PersonType(self.type),
             code=self.code,
             first_name=self.first_name or "",
             email=self.email or "",
             url=self.url or "",
             source=self.source or "",
-            referrer_id=UserId(int(referrer)) if referrer else None,
+            referrer_id=UserId(_identifier(referrer)) if referrer else None,
             signed_up_at=_day(self.signed_up_at),
             qualified_at=_day(self.qualified_at),
             unsubscribed_at=_day(self.unsubscribed_at),
@@ -148,7 +148,7 @@ class CampaignDocument(msgspec.Struct):
     def record(self) -> Campaign:
         fields = self.fields if isinstance(self.fields, FieldsDocument) else FieldsDocument()
         return Campaign(
-            id=RfCampaignId(int(self.id)),
+            id=RfCampaignId(_identifier(self.id)),
             code=self.code,
             name=self.name or "",
             url=self.url or "",
@@ -191,17 +191,28 @@ _ENCODER = msgspec.json.Encoder()
 _TYPES = frozenset(PersonType)
 
 USER = msgspec.json.Decoder(One[UserDocument])
-USERS = msgspec.json.Decoder(Page[UserDocument])
+USERS = msgspec.json.Decoder(Page[msgspec.Raw])
+_LISTED_USER = msgspec.json.Decoder(UserDocument)
+_ANY_USER = msgspec.json.Decoder(dict[str, Any])
 CAMPAIGN = msgspec.json.Decoder(One[CampaignDocument])
 CAMPAIGNS = msgspec.json.Decoder(Page[CampaignDocument])
 
 
-def user_page(document: Page[UserDocument], number: int, per_page: int) -> UserPage:
+def user_page(document: Page[msgspec.Raw], number: int, per_page: int) -> UserPage:
     """The page that was asked for by ``number``; what its ``meta`` leaves out is derived.
 
-    Without meta ``last_page`` and ``total`` are the least that they can be.
+    Without meta ``last_page`` and ``total`` are the least that they can be. An entry that cannot be
+    read is told of and keeps nobody else out; ``ValueError`` where that is every one of a page.
     """
-    people = [document_.record() for document_ in document.data or ()]
+    people: list[Person | None] = []
+    unreadable: list[str] = []
+    for entry in document.data or ():
+        try:
+            people.append(_LISTED_USER.decode(entry).record())
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError):
+            unreadable.append(_number_of(entry))
+    if unreadable and not people:
+        raise ValueError("no entry of the page is a user")
     has_next = document.has_next(number, per_page)
     meta = document.meta if isinstance(document.meta, PageMeta) else PageMeta()
     page = int(meta.current_page or number)
@@ -209,9 +220,23 @@ def user_page(document: Page[UserDocument], number: int, per_page: int) -> UserP
         people=tuple(person for person in people if person is not None),
         page=page,
         last_page=int(meta.last_page or (page + 1 if has_next else page)),
-        total=(page - 1) * per_page + len(people) if meta.total is None else int(meta.total),
+        total=(
+            (page - 1) * per_page + len(people) + len(unreadable)
+            if meta.total is None
+            else int(meta.total)
+        ),
         has_next=has_next,
+        unreadable=tuple(unreadable),
     )
+
+
+def _number_of(entry: msgspec.Raw) -> str:
+    """The number of a user whose entry is none, or ``?``."""
+    try:
+        number = str(_ANY_USER.decode(entry).get("id"))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "?"
+    return number if number.isascii() and number.isdecimal() and len(number) < 20 else "?"
 
 
 def new_referrer_request(
@@ -257,8 +282,16 @@ def qualification_request(user: UserId, *, qualified: bool) -> bytes:
     return _ENCODER.encode(_Qualification(user, qualified))
 
 
+def _identifier(value: Number) -> int:
+    """``ValueError``: not a number that a database has room for."""
+    number = int(value)
+    if not 0 <= number < 2**63:
+        raise ValueError("not an identifier")
+    return number
+
+
 def _count(value: Number | None) -> int | None:
-    return None if value is None else int(value)
+    return None if value is None else _identifier(value)
 
 
 def _day(text: str | None) -> date | None:
@@ -267,7 +300,11 @@ def _day(text: str | None) -> date | None:
 
 
 def _meta(fields: list[MetaField] | None) -> Mapping[str, str]:
-    return {entry.field: _text(entry.value) for entry in fields or () if entry.value is not None}
+    return {
+        entry.field: _text(entry.value)
+        for entry in fields or ()
+        if entry.field is not None and entry.value is not None
+    }
 
 
 def _text(value: str | float | bool) -> str:

@@ -34,7 +34,7 @@ from stcli.errors import (
     RemoteGone,
     SafetyStop,
 )
-from stcli.store.failures import FailureState, StoredFailure
+from stcli.store.failures import StoredFailure
 from stcli.store.ledger import (
     Booked,
     Doubtful,
@@ -44,6 +44,7 @@ from stcli.store.ledger import (
     LedgerState,
     Refused,
     Settlement,
+    Several,
     Withdrawn,
 )
 from stcli.usecases.passes.context import PassContext
@@ -69,10 +70,6 @@ class Candidate:
     draft: BookingDraft
     fingerprint: str
     ignored: tuple[BookingId, ...] = ()
-
-
-def scope_of(context: PassContext, tab: Tab) -> LedgerScope:
-    return LedgerScope(context.campaign, tab.value, context.tenant, tab.value)
 
 
 async def find_campaign(context: PassContext) -> Campaign:
@@ -104,7 +101,7 @@ class _BookingPass:
     def __init__(self, context: PassContext, tab: Tab, campaign: Campaign) -> None:
         self.context = context
         self.settings: BookingTab = context.config.booking_tab(tab)
-        self.scope = scope_of(context, tab)
+        self.scope = LedgerScope(context.campaign, tab.value, context.tenant, campaign.id)
         self.kind = PERSON_TYPES[tab]
         self.campaign = campaign
         self._failures: dict[str, StoredFailure] = {}
@@ -117,16 +114,20 @@ class _BookingPass:
         await context.people.refresh()
         if self.settings.existing_customers is not ExistingCustomers.SEND:
             await customers_up_to_date(context)
-        done = await context.in_state(context.state.ledger.count_done, self.scope)
-        context.tally.add(Count.UNCHANGED, done)
+        ledger = context.state.ledger
+        if self.kind is PersonType.LEAD:
+            await context.in_state(
+                ledger.watch_others, context.held.lease, self.scope, context.now()
+            )
+        context.tally.add(Count.UNCHANGED, await context.in_state(ledger.count_done, self.scope))
         context.tally.skip(
             SkipReason.BEFORE_SINCE,
-            await context.in_state(context.state.ledger.count_present, self.scope),
+            await context.in_state(ledger.count_present, self.scope),
         )
         self._failures = {
             failure.record: failure
             for failure in await context.in_state(
-                context.state.failures.of, context.campaign, self.scope.kind
+                context.state.failures.of, context.campaign, self.scope.tab
             )
         }
         unfinished = await self._unfinished()
@@ -179,7 +180,7 @@ class _BookingPass:
             for entry in await context.in_state(context.state.ledger.resends, self.scope)
         }
         chunks = context.state.people.without_booking(
-            self.campaign.id, self.kind, self.scope.campaign, self.scope.tab
+            self.campaign.id, self.kind, self.scope.tenant, self.scope.tab
         )
         found: list[Candidate] = []
         while people := await context.in_state(next, chunks, None):
@@ -219,7 +220,7 @@ class _BookingPass:
         if is_customer and self.settings.existing_customers is ExistingCustomers.SKIP:
             self._skip(person, SkipReason.EXISTING_CUSTOMER)
             return None
-        mark = fingerprint(draft)
+        mark = self._mark(draft)
         if self._is_parked(person.code, mark):
             self.context.tally.add(Count.UNCHANGED)
             return None
@@ -248,11 +249,11 @@ class _BookingPass:
     def _is_parked(self, code: str, mark: str) -> bool:
         """Whether just this was refused before and waits for a change or a person."""
         failure = self._failures.get(code)
-        return (
-            failure is not None
-            and failure.fingerprint == mark
-            and failure.state in (FailureState.PARKED, FailureState.DISMISSED)
-        )
+        return failure is not None and failure.fingerprint == mark and failure.waits_for_a_change
+
+    def _mark(self, draft: BookingDraft | Unmappable) -> str:
+        """Tells one attempt from another: what one tenant refused, another one may take."""
+        return f"{fingerprint(draft)} {self.scope.tenant}"
 
     async def _referrer_of(self, person: Person) -> Person | None:
         if person.referrer_id is None:
@@ -325,13 +326,9 @@ class _BookingPass:
         if not bookings:
             return False
         if len(bookings) > 1:
-            ids = ", ".join(str(booking.id) for booking in bookings)
-            if self._is_parked(code, ids):
-                tally.add(Count.UNCHANGED)
-                return True
-            reason = f"several bookings have its external id: {ids}"
-            tally.fail(Failure(code, reason))
-            await self._settle([Refused(user_id, code, reason, "", ids, parked=True)])
+            found = Several(user_id, code, external_id, tuple(b.id for b in bookings))
+            tally.fail(Failure(code, found.reason))
+            await self._settle([found])
             return True
         booking = bookings[0]
         tally.add(Count.LINKED)
@@ -367,10 +364,10 @@ class _BookingPass:
                 continue
             draft, _ = await self._draft(person)
             if isinstance(draft, Unmappable):
-                await self._park(person, draft.reason, fingerprint(draft))
+                await self._park(person, draft.reason, self._mark(draft))
                 continue
             draft = replace(draft, external_id=entry.external_id)
-            again.append(Candidate(person, draft, fingerprint(draft), entry.ignored))
+            again.append(Candidate(person, draft, self._mark(draft), entry.ignored))
         return again
 
     def _brake(self, number: int) -> None:

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 from stcli.domain.ids import UserId
 from stcli.domain.records import Person, UserPage
-from stcli.errors import UnexpectedAnswer
 from stcli.store.people import CompleteRead, People
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
 from stcli.usecases.ports import ReferralGateway
+from stcli.usecases.user_list import pages_from
 
 COMPLETE_EVERY = timedelta(days=1)
 
@@ -43,6 +43,12 @@ class PeopleReader:
         self._stop = stop
         self._now = now
         self._is_fresh = False
+        self._unreadable: dict[str, None] = {}
+
+    def take_unreadable(self) -> list[str]:
+        """Users whose entry could not be read since this was asked last, by number."""
+        taken, self._unreadable = list(self._unreadable), {}
+        return taken
 
     async def refresh(self) -> None:
         """Read what may be new; does nothing when this run has read it already."""
@@ -77,28 +83,22 @@ class PeopleReader:
 
     async def _page(self, number: int, *, with_counts: bool = False) -> UserPage:
         self._stop.check()
-        return await self._referral.users_page(number, with_counts=with_counts)
+        page = await self._referral.users_page(number, with_counts=with_counts)
+        self._unreadable.update(dict.fromkeys(page.unreadable))
+        return page
 
     async def _read_all(self, before: CompleteRead | None) -> None:
         started = self._now()
         with_counts = self._counts_max_age is not None
         counts_at = started if with_counts else None if before is None else before.counts_at
-        number, highest, first, last = 1, 0, 0, 0
-        while True:
-            page = await self._page(number, with_counts=with_counts)
+        number, highest, first, last = 0, 0, 0, 0
+        async for page in pages_from(lambda page: self._page(page, with_counts=with_counts)):
+            number += 1
             await self._in_state(self._people.save, page.people)
             if page.people:
                 first = first or page.people[0].id
                 last = page.people[-1].id
                 highest = max(highest, *(person.id for person in page.people))
-            if not page.has_next:
-                break
-            if not page.people:
-                raise UnexpectedAnswer(
-                    "Referral Factory's user list goes on after an empty page",
-                    "Try again later; nothing was changed.",
-                )
-            number += 1
         await self._in_state(
             self._people.remember_read,
             self._account,
@@ -114,18 +114,15 @@ class PeopleReader:
     async def _read_from_the_front(self) -> None:
         """Until somebody appears whom the list has shown before. Nobody counts as shown before this
         has come so far: a read that is cut short would hide who stands behind its pages."""
-        number = 1
         shown: list[UserId] = []
-        while True:
-            page = await self._page(number)
+        async for page in pages_from(self._page):
             ids = [person.id for person in page.people]
             met_known = bool(await self._in_state(self._people.known, ids))
             await self._in_state(self._people.save, page.people, listed=False)
             shown += ids
-            if met_known or not page.has_next:
-                await self._in_state(self._people.mark_listed, shown)
-                return
-            number += 1
+            if met_known:
+                break
+        await self._in_state(self._people.mark_listed, shown)
 
     async def _read_from_the_back(self, last: CompleteRead) -> None:
         """From the page that was last, to the end; then backwards until somebody known appears,
@@ -135,10 +132,10 @@ class PeopleReader:
             page = await self._page(max(page.last_page, 1))
         start, number = page.page, page.page
         met_known = await self._keep(page.people)
-        while page.has_next:
-            number += 1
-            page = await self._page(number)
-            await self._keep(page.people)
+        if page.has_next:
+            async for behind in pages_from(self._page, number + 1):
+                number += 1
+                await self._keep(behind.people)
         while not met_known and start > 1:
             start -= 1
             met_known = await self._keep((await self._page(start)).people)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 from stcli.domain.campaign import Method
-from stcli.domain.ids import JobId, UserId
+from stcli.domain.ids import BookingId, JobId, UserId
 from stcli.domain.outcome import Count, Failure, SkipReason
 from stcli.domain.qualification import (
     Decision,
@@ -41,13 +42,31 @@ CHUNK = 500
 KIND = "qualify"
 
 
+class Step(StrEnum):
+    """What is to be done about one lead in Referral Factory."""
+
+    QUALIFY = "qualify"
+    UNQUALIFY = "unqualify"
+    LOOK = "look"
+    """Nobody knows whether an earlier qualification took effect, and it is not due any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A qualification to be set, or taken back, in Referral Factory."""
+    """A qualification to be set, taken back, or looked for in Referral Factory.
+
+    ``is_taken_back``: what a look finds set must be taken back, because the job is canceled now.
+    """
 
     lead: Watched
     verdict: Verdict
-    qualified: bool
+    step: Step
+    is_taken_back: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever Referral Factory's answer to the same request could."""
+        return f"{self.step.value} {self.verdict.job_id} {self.lead.state.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,7 @@ class _Outcome:
     count: Count | None = None
     skip: SkipReason | None = None
     failure: Failure | None = None
+    fingerprint: str = ""
 
 
 async def run_qualify(context: PassContext) -> None:
@@ -68,7 +88,9 @@ async def run_qualify(context: PassContext) -> None:
         )
         return
     oldest = await context.in_state(context.state.qualifications.oldest_booking, context.tenant)
-    counts = await context.in_state(context.state.qualifications.counts, context.campaign)
+    counts = await context.in_state(
+        context.state.qualifications.counts, context.campaign, context.tenant
+    )
     if not counts:
         return
     rule = Rule(settings, await resolve_conditions(context.crm, settings.conditions))
@@ -81,6 +103,7 @@ async def run_qualify(context: PassContext) -> None:
         qualifications.apply_rule,
         context.held.lease,
         context.campaign,
+        context.tenant,
         rule.fingerprint,
         context.now(),
     )
@@ -92,6 +115,7 @@ async def run_qualify(context: PassContext) -> None:
     for start in range(0, len(due), CHUNK):
         context.stop.check()
         changes += await _judge_all(context, rule, due[start : start + CHUNK])
+    changes = await _without_parked(context, changes)
     _brake(context, changes)
     await _apply(context, changes)
 
@@ -109,35 +133,55 @@ async def _judge_all(context: PassContext, rule: Rule, leads: Sequence[Watched])
             changes.append(change)
             continue
         context.tally.add(Count.UNCHANGED)
-        waits = lead.state is QualificationState.OPEN and verdict.decision is Decision.WAIT
-        settled.append(
-            Evaluated(
-                lead.user_id,
-                lead.state,
-                evaluate_at=verdict.due_at if waits else None,
-                seen=lead.due,
-                job_id=lead.job_id or verdict.job_id,
-                reached_at=lead.reached_at or verdict.reached_at,
-            )
-        )
+        settled.append(_unchanged(rule, lead, evidence[lead.user_id], verdict))
     await context.in_state(
         context.state.qualifications.save,
         context.held.lease,
         context.campaign,
+        context.tenant,
         settled,
         context.now(),
     )
     return changes
 
 
+def _unchanged(rule: Rule, lead: Watched, evidence: Evidence, verdict: Verdict) -> Evaluated:
+    """What to remember of a lead about whom nothing is to be done now."""
+    job_id = lead.job_id or verdict.job_id
+    if lead.state is QualificationState.QUALIFIED and is_taken_back(rule, evidence, lead.job_id):
+        # Its job was canceled and another one holds up the qualification: that one counts now.
+        job_id = verdict.job_id
+    return Evaluated(
+        lead.user_id,
+        lead.state,
+        evaluate_at=_evaluate_at(lead.state, verdict),
+        seen=lead.due,
+        job_id=job_id,
+        reached_at=lead.reached_at or verdict.reached_at,
+    )
+
+
+def _evaluate_at(state: QualificationState, verdict: Verdict) -> datetime | None:
+    """When a lead that waits out ``hold_days`` is to be judged again."""
+    waits = state in (QualificationState.OPEN, QualificationState.UNQUALIFIED)
+    return verdict.due_at if waits and verdict.decision is Decision.WAIT else None
+
+
 def _change(rule: Rule, lead: Watched, evidence: Evidence, verdict: Verdict) -> Change | None:
+    qualifies = verdict.decision is Decision.QUALIFY
     match lead.state:
-        case QualificationState.OPEN | QualificationState.INTENT:
-            if verdict.decision is Decision.QUALIFY:
-                return Change(lead, verdict, qualified=True)
+        case QualificationState.OPEN:
+            if qualifies:
+                return Change(lead, verdict, Step.QUALIFY)
+        case QualificationState.INTENT:
+            if qualifies:
+                return Change(lead, verdict, Step.QUALIFY)
+            taken_back = is_taken_back(rule, evidence, lead.job_id)
+            return Change(lead, verdict, Step.LOOK, is_taken_back=taken_back)
         case QualificationState.QUALIFIED:
-            if is_taken_back(rule, evidence, lead.job_id):
-                return Change(lead, verdict, qualified=False)
+            # A job that was canceled and made anew between two polls keeps the qualification.
+            if not qualifies and is_taken_back(rule, evidence, lead.job_id):
+                return Change(lead, verdict, Step.UNQUALIFY)
         case QualificationState.UNQUALIFIED:
             # Taken back by us when the job was canceled; a job that stands again earns it again.
             canceled = {
@@ -145,8 +189,8 @@ def _change(rule: Rule, lead: Watched, evidence: Evidence, verdict: Verdict) -> 
                 for found in evidence.jobs
                 if status_named_by(found.job.status) == "Canceled"
             }
-            if verdict.decision is Decision.QUALIFY and verdict.job_id not in canceled:
-                return Change(lead, verdict, qualified=True)
+            if qualifies and verdict.job_id not in canceled:
+                return Change(lead, verdict, Step.QUALIFY)
         case QualificationState.SETTLED | QualificationState.GONE:
             pass
     return None
@@ -156,17 +200,19 @@ async def _learn_about_jobs(context: PassContext, leads: Sequence[Watched]) -> N
     """Find the jobs of these leads and read each one's own history once."""
     feeds, tenant = context.state.feeds, context.tenant
     looked_up: list[UserId] = []
+    bookings = await context.in_state(_booking_ids, context.state, tenant, leads)
     for lead in leads:
-        if not lead.look_up_job or lead.booking_id is None:
+        if not lead.look_up_job:
             continue
         context.stop.check()
         # The booking was found, not made by this pass: its job may be older than the jobs feed.
         try:
-            for job in await context.crm.jobs_of_booking(lead.booking_id):
-                await context.in_state(feeds.save_job, tenant, job)
-            if await context.in_state(feeds.bookings, tenant, [lead.booking_id]) == {}:
-                booking = await context.crm.booking(lead.booking_id)
-                await context.in_state(feeds.save_listed, tenant, [booking])
+            for booking_id in bookings[lead.user_id]:
+                for job in await context.crm.jobs_of_booking(booking_id):
+                    await context.in_state(feeds.save_job, tenant, job)
+                if await context.in_state(feeds.bookings, tenant, [booking_id]) == {}:
+                    booking = await context.crm.booking(booking_id)
+                    await context.in_state(feeds.save_listed, tenant, [booking])
         except (RecordNotFound, RecordRejected) as error:
             # Looked for again next time; the others go on.
             context.tally.notes.append(f"the booking of {lead.code}: {error.message}")
@@ -175,7 +221,7 @@ async def _learn_about_jobs(context: PassContext, leads: Sequence[Watched]) -> N
     await context.in_state(
         context.state.qualifications.job_looked_up,
         context.held.lease,
-        context.campaign,
+        tenant,
         looked_up,
     )
     ids = await context.in_state(_job_ids, context.state, tenant, leads)
@@ -197,21 +243,49 @@ async def _learn_about_jobs(context: PassContext, leads: Sequence[Watched]) -> N
             await context.in_state(feeds.save_own_history, tenant, job_id, events)
 
 
+def _booking_ids(
+    state: State, tenant: str, leads: Sequence[Watched]
+) -> dict[UserId, list[BookingId]]:
+    """The bookings of each lead, the one of the ledger first. Any other with the lead's external id
+    counts too: one that a person asked for before an older database was put back, or one of
+    several between which nobody has decided."""
+    alike = state.feeds.bookings_with(
+        tenant, sorted({lead.external_id for lead in leads if lead.external_id})
+    )
+    return {
+        lead.user_id: list(
+            dict.fromkeys(
+                [
+                    *([] if lead.booking_id is None else [lead.booking_id]),
+                    *(
+                        booking.id
+                        for booking in alike.get(lead.external_id, ())
+                        if booking.id not in lead.ignored
+                    ),
+                ]
+            )
+        )
+        for lead in leads
+    }
+
+
 def _job_ids(
     state: State, tenant: str, leads: Sequence[Watched]
 ) -> dict[UserId, list[tuple[JobId, str]]]:
-    """The jobs of each lead, best evidence first: the booking's own word, jobs that name the
-    booking, and last a link by hand."""
-    bookings = state.feeds.bookings(tenant, [x.booking_id for x in leads if x.booking_id])
-    by_booking = state.feeds.jobs_of(tenant, [x.booking_id for x in leads if x.booking_id])
+    """The jobs of each lead, best evidence first: a booking's own word, jobs that name a booking,
+    and last a link by hand."""
+    ids = _booking_ids(state, tenant, leads)
+    wanted = sorted({booking_id for found in ids.values() for booking_id in found})
+    bookings = state.feeds.bookings(tenant, wanted)
+    by_booking = state.feeds.jobs_of(tenant, wanted)
     found: dict[UserId, list[tuple[JobId, str]]] = {}
     for lead in leads:
         known_by: dict[JobId, str] = {}
-        if lead.booking_id is not None:
-            booking = bookings.get(lead.booking_id)
+        for booking_id in ids[lead.user_id]:
+            booking = bookings.get(booking_id)
             if booking is not None and booking.job_id is not None:
                 known_by[booking.job_id] = "booking"
-            for job_id in by_booking.get(lead.booking_id, ()):
+            for job_id in by_booking.get(booking_id, ()):
                 known_by.setdefault(job_id, "job")
         if lead.hand_job_id is not None:
             known_by.setdefault(lead.hand_job_id, "hand")
@@ -244,7 +318,7 @@ def gather(state: State, tenant: str, leads: Sequence[Watched]) -> dict[UserId, 
 
 def _brake(context: PassContext, changes: Sequence[Change]) -> None:
     allowed = context.config.qualification.limits.max_qualifies
-    planned = sum(change.qualified for change in changes)
+    planned = sum(change.step is Step.QUALIFY for change in changes)
     if context.options.limit is not None:
         planned = min(planned, context.options.limit)
     if allowed is None or planned <= allowed or context.options.allow_mass_change:
@@ -256,15 +330,22 @@ def _brake(context: PassContext, changes: Sequence[Change]) -> None:
     )
 
 
+_PLANNED = {
+    Step.QUALIFY: Count.QUALIFIED,
+    Step.UNQUALIFY: Count.UNQUALIFIED,
+    Step.LOOK: Count.UNCHANGED,
+}
+
+
 async def _apply(context: PassContext, changes: Sequence[Change]) -> None:
     limit = context.options.limit
     chosen = changes if limit is None else changes[:limit]
     if context.options.dry_run:
         for change in chosen:
-            context.tally.add(Count.QUALIFIED if change.qualified else Count.UNQUALIFIED)
-            context.tally.intend(change.lead.code, "qualify" if change.qualified else "unqualify")
+            context.tally.add(_PLANNED[change.step])
+            context.tally.intend(change.lead.code, change.step.value)
         return
-    if any(not change.qualified for change in chosen):
+    if any(change.step is Step.UNQUALIFY or change.is_taken_back for change in chosen):
         context.tally.notes.append(
             "unqualifying does not recall a reward that was issued already; see to those by hand"
         )
@@ -274,7 +355,8 @@ async def _apply(context: PassContext, changes: Sequence[Change]) -> None:
             context.state.qualifications.save,
             context.held.lease,
             context.campaign,
-            [_intent(change) for change in batch if change.qualified],
+            context.tenant,
+            [_intent(change) for change in batch if change.step is Step.QUALIFY],
             context.now(),
         )
 
@@ -310,53 +392,89 @@ async def _send(context: PassContext, change: Change) -> _Outcome:
     try:
         context.held.check()
         person = await context.referral.user(str(lead.user_id))
-        if (person.qualified_at is not None) != change.qualified:
-            await context.referral.qualify(lead.user_id, qualified=change.qualified)
-            count = Count.QUALIFIED if change.qualified else Count.UNQUALIFIED
-        elif lead.state is QualificationState.INTENT:
-            # Our own earlier write, whose answer was lost.
-            count = Count.QUALIFIED
-        else:
-            count = Count.UNCHANGED
+        is_qualified = person.qualified_at is not None
+        wanted = _wanted(change, is_qualified)
+        if is_qualified != wanted:
+            await context.referral.qualify(lead.user_id, qualified=wanted)
     except RecordNotFound:
         gone = Evaluated(lead.user_id, QualificationState.GONE, seen=_seen(change))
         return _Outcome(lead, gone, skip=SkipReason.GONE)
     except RecordRejected as error:
-        return _Outcome(lead, None, failure=Failure(lead.code, error.message, error.trace_id))
-    return _Outcome(lead, _after(change, count), count=count)
+        # A refusal is certain, so nothing is left to be looked for; it stays due, and is asked for
+        # again when its fingerprint changes or a person says so.
+        refused = Evaluated(
+            lead.user_id, lead.state, due=True, job_id=lead.job_id, reached_at=lead.reached_at
+        )
+        failure = Failure(lead.code, error.message, error.trace_id)
+        return _Outcome(lead, refused, failure=failure, fingerprint=change.fingerprint)
+    state, count = _ended(lead, was_qualified=is_qualified, is_qualified=wanted)
+    return _Outcome(lead, _after(change, state), count=count)
+
+
+def _wanted(change: Change, is_qualified: bool) -> bool:
+    """Whether the lead is to be qualified in the end."""
+    match change.step:
+        case Step.QUALIFY:
+            return True
+        case Step.UNQUALIFY:
+            return False
+        case Step.LOOK:
+            # What an earlier pass has set for good reason stays, unless its job was canceled.
+            return is_qualified and not change.is_taken_back
+
+
+def _ended(
+    lead: Watched, *, was_qualified: bool, is_qualified: bool
+) -> tuple[QualificationState, Count]:
+    """How a lead ends that Referral Factory had one way and has another, or the same, now."""
+    if is_qualified and not was_qualified:
+        return QualificationState.QUALIFIED, Count.QUALIFIED
+    if was_qualified and not is_qualified:
+        return QualificationState.UNQUALIFIED, Count.UNQUALIFIED
+    if lead.state is QualificationState.INTENT:
+        # Our own earlier write, whose answer was lost: it took effect, or it did not.
+        if is_qualified:
+            return QualificationState.QUALIFIED, Count.QUALIFIED
+        return QualificationState.OPEN, Count.UNCHANGED
+    return QualificationState.SETTLED, Count.UNCHANGED
 
 
 def _seen(change: Change) -> int:
     """The count of changes that the verdict knew, with the one that its own intent added."""
-    return change.lead.due + (1 if change.qualified else 0)
+    return change.lead.due + (1 if change.step is Step.QUALIFY else 0)
 
 
-def _after(change: Change, count: Count) -> Evaluated:
-    if count is Count.UNCHANGED:
-        state = QualificationState.SETTLED
-    elif change.qualified:
-        state = QualificationState.QUALIFIED
-    else:
-        state = QualificationState.UNQUALIFIED
+def _after(change: Change, state: QualificationState) -> Evaluated:
+    # A look does not change for which job the earlier pass had qualified.
+    by_now, before = change.verdict.job_id, change.lead.job_id
     return Evaluated(
         change.lead.user_id,
         state,
-        job_id=change.verdict.job_id or change.lead.job_id,
+        evaluate_at=_evaluate_at(state, change.verdict),
+        job_id=(before or by_now) if change.step is Step.LOOK else (by_now or before),
         reached_at=change.verdict.reached_at,
         seen=_seen(change),
     )
 
 
+async def _without_parked(context: PassContext, changes: Sequence[Change]) -> list[Change]:
+    """Those that Referral Factory has not refused in just this shape before."""
+    stored = await context.in_state(context.state.failures.of, context.campaign, KIND)
+    parked = {
+        (failure.record, failure.fingerprint) for failure in stored if failure.waits_for_a_change
+    }
+    left = [change for change in changes if (change.lead.code, change.fingerprint) not in parked]
+    context.tally.add(Count.UNCHANGED, len(changes) - len(left))
+    return left
+
+
 def _remember(context: PassContext, outcomes: Iterable[_Outcome]) -> None:
     """Store the outcomes; what failed or was not sent stays due and is tried again next time."""
     state, lease, now = context.state, context.held.lease, context.now()
-    ended = [outcome for outcome in outcomes if outcome.evaluated is not None]
-    state.qualifications.save(
-        lease, context.campaign, [o.evaluated for o in ended if o.evaluated is not None], now
-    )
-    state.failures.clear(
-        lease, campaign=context.campaign, kind=KIND, records=[o.lead.code for o in ended]
-    )
+    evaluated = [o.evaluated for o in outcomes if o.evaluated is not None]
+    state.qualifications.save(lease, context.campaign, context.tenant, evaluated, now)
+    ended = [o.lead.code for o in outcomes if o.evaluated is not None and o.failure is None]
+    state.failures.clear(lease, campaign=context.campaign, kind=KIND, records=ended)
     for outcome in outcomes:
         if outcome.failure is not None:
             state.failures.record(
@@ -366,8 +484,8 @@ def _remember(context: PassContext, outcomes: Iterable[_Outcome]) -> None:
                 record=outcome.failure.record,
                 reason=outcome.failure.reason,
                 trace_id=outcome.failure.trace_id,
-                fingerprint="",
-                state=FailureState.TRANSIENT,
+                fingerprint=outcome.fingerprint,
+                state=FailureState.PARKED,
                 run_id=context.run_id,
                 now=now,
             )

@@ -16,7 +16,7 @@ from stcli.domain.connection import Connection, State, describe, next_step
 from stcli.domain.ids import CampaignName, RunId
 from stcli.domain.mapping.rules import sources_of
 from stcli.domain.mapping.validate import TabVerdict
-from stcli.domain.outcome import PassKind, PassResult, Tally
+from stcli.domain.outcome import Failure, PassKind, PassResult, Tally
 from stcli.errors import (
     ConfigurationError,
     CredentialsRefused,
@@ -180,6 +180,10 @@ class Passes:
                 "[%s] %s pass of %s met a defect", context.run_id, kind.value, context.campaign
             )
             raise
+        for number in self._people.take_unreadable():
+            context.tally.fail(
+                Failure(f"user {number}", "Referral Factory's entry of this user cannot be read")
+            )
         result = PassResult(
             campaign=context.campaign,
             kind=kind,

@@ -243,3 +243,40 @@ def test_people_of_unknown_type_are_left_out() -> None:
         lambda client: client.users_page(1),
     )
     assert [person.id for person in page.people] == [12]
+
+
+@pytest.mark.parametrize(
+    ("damage", "number"),
+    [
+        ({"signed_up_at": "soon"}, "13"),
+        ({"code": None}, "13"),
+        ({"id": "twelve"}, "?"),
+        ({"id": None}, "?"),
+        ({"campaign_id": 10**30}, "13"),
+    ],
+)
+def test_an_entry_that_is_none_is_told_of(damage: Any, number: str) -> None:
+    """By its number where it has one; everyone else is read."""
+    damaged = {**USER, "id": 13, **damage}
+    page, _ = run(
+        in_turn(document({"data": [USER, damaged], "links": {"next": None}})),
+        lambda client: client.users_page(1),
+    )
+    assert [person.id for person in page.people] == [12]
+    assert page.unreadable == (number,)
+
+
+def test_a_page_of_nothing_but_damage_is_unexpected() -> None:
+    """Then it is the answer that is wrong, not an entry."""
+    error, _ = run(
+        in_turn(document({"data": [{**USER, "code": None}], "links": {"next": None}})),
+        lambda client: client.users_page(1),
+    )
+    assert isinstance(error, UnexpectedAnswer)
+
+
+def test_a_meta_entry_without_a_field_is_left_out() -> None:
+    """The others of that user are read."""
+    meta = [{"value": "x"}, {"field": "Phone", "value": "y"}]
+    person, _ = run(in_turn(document({"data": {**USER, "meta": meta}})), read)
+    assert person.meta == {"Phone": "y"}
