@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +15,7 @@ from stcli.errors import ConfigurationError, ExitCode, Problem, UsageError
 
 if TYPE_CHECKING:
     from stcli.config.load import LoadedCampaign
-    from stcli.domain.campaign import CampaignConfig, Tab
+    from stcli.domain.campaign import Tab
     from stcli.domain.catalog import Catalogue
     from stcli.domain.ids import CampaignName
     from stcli.domain.mapping.rules import Rule
@@ -48,16 +48,6 @@ def _sides(tab: Tab) -> tuple[str, str]:
     return (both[1], both[0]) if tab is Tab.SYNC else both
 
 
-def _rules(config: CampaignConfig, tab: Tab) -> Mapping[str, Rule]:
-    from stcli.domain.campaign import Tab
-
-    if tab in (Tab.LEADS, Tab.REFERRERS):
-        return config.booking_tab(tab).fields
-    if config.sync is None:
-        return {}
-    return config.sync.fields if tab is Tab.SYNC else config.sync.return_fields
-
-
 @map_app.command(epilog="Example: stcli map show spring-hvac --tab leads")
 def show(
     context: typer.Context,
@@ -76,7 +66,7 @@ def show(
     missing = () if verdict is None else verdict.missing
     rows = [
         (rule.type, describe_rule(rule), name)
-        for name, rule in _rules(loaded.config, chosen).items()
+        for name, rule in loaded.config.rules_of(chosen).items()
     ]
 
     def render() -> None:

@@ -167,7 +167,7 @@ def _take_type(answers: SyncAnswers, text: str | None) -> None:
 def _lists(app: Application, name: CampaignName, config: CampaignConfig) -> Lists:
     """What both sides have; where one cannot be asked yet, a remark says why."""
     from stcli.cli import running
-    from stcli.usecases.sync_setup import Lists, ask_for_custom_fields, ask_for_fields
+    from stcli.usecases.sync_setup import Lists, ask_for_fields
 
     async def both() -> Lists:
         found = Lists()
@@ -175,7 +175,7 @@ def _lists(app: Application, name: CampaignName, config: CampaignConfig) -> List
             try:
                 referral = await stack.enter_async_context(app.open_referral())
                 found = replace(
-                    found, referrer_fields=await ask_for_fields(referral, config.referral_campaign)
+                    found, referrer_targets=await ask_for_fields(referral, config.referral_campaign)
                 )
             except ConfigurationError:
                 raise
@@ -183,7 +183,7 @@ def _lists(app: Application, name: CampaignName, config: CampaignConfig) -> List
                 found = _without(found, "the fields of the campaign's form", error)
             try:
                 crm = await stack.enter_async_context(app.crm_for(name, config))
-                found = replace(found, custom_fields=await ask_for_custom_fields(crm))
+                found = replace(found, custom_fields=await crm.custom_fields())
             except NotConnected:
                 remark = (
                     f"{name} is not finalized yet, so ServiceTitan's custom fields are not known: "

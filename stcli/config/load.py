@@ -97,13 +97,9 @@ def load_campaign(path: Path, name: str) -> LoadedCampaign:
 
 def check(config: CampaignConfig) -> dict[Tab, TabVerdict]:
     """The catalogue's verdict on every tab that the file has."""
-    found = {
-        tab: check_bookings(config.booking_tab(tab).fields) for tab in (Tab.LEADS, Tab.REFERRERS)
-    }
-    if config.sync is not None:
-        found[Tab.SYNC] = check_sync(config.sync.fields)
-        found[Tab.RETURN] = check_return(config.sync.return_fields)
-    return found
+    checks = {Tab.SYNC: check_sync, Tab.RETURN: check_return}
+    tabs = Tab if config.sync is not None else (Tab.LEADS, Tab.REFERRERS)
+    return {tab: checks.get(tab, check_bookings)(config.rules_of(tab)) for tab in tabs}
 
 
 def load_settings(path: Path) -> AccountSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -182,6 +183,14 @@ class CampaignConfig(Written):
     def booking_tab(self, tab: Tab) -> BookingTab:
         """The settings of ``leads`` or ``referrers``."""
         return self.referrers if tab is Tab.REFERRERS else self.leads
+
+    def rules_of(self, tab: Tab) -> Mapping[str, Rule]:
+        """The mappings of a tab, by target; none where the file has no such tab."""
+        if tab in (Tab.LEADS, Tab.REFERRERS):
+            return self.booking_tab(tab).fields
+        if self.sync is None:
+            return {}
+        return self.sync.fields if tab is Tab.SYNC else self.sync.return_fields
 
     @property
     def proof(self) -> Proof | None:

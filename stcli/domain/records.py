@@ -70,6 +70,9 @@ class CampaignField:
     required: bool
 
 
+_OWN_LABELS = frozenset({"first name", "email"})
+
+
 @dataclass(frozen=True, slots=True)
 class Campaign:
     """A Referral Factory campaign. ``status`` is launched, draft or paused."""
@@ -82,6 +85,16 @@ class Campaign:
     ends_at: str = ""
     referrer_fields: tuple[CampaignField, ...] = ()
     lead_fields: tuple[CampaignField, ...] = ()
+
+    @property
+    def referrer_targets(self) -> list[tuple[str, bool]]:
+        """The fields of the referrers' form as targets of a mapping, each with whether the campaign
+        requires it. Those that are properties of a user of their own are left out."""
+        return [
+            (f"meta.{entry.label}", entry.required)
+            for entry in self.referrer_fields
+            if entry.label and entry.label.casefold() not in _OWN_LABELS
+        ]
 
 
 class ContactType(StrEnum):

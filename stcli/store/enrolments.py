@@ -83,46 +83,40 @@ class Enrolments:
         self, lease: Lease, campaign: CampaignName, tenant: str, rf_campaign: RfCampaignId
     ) -> None:
         """Forget what is known of another tenant, or of another campaign of Referral Factory: the
-        same numbers are other customers and other people there."""
+        same numbers are other customers and other people there. A pass begins with this."""
         with self._database.write(lease) as sql:
-            _forget_strangers(sql, campaign, tenant, rf_campaign)
-
-    def apply_rule(
-        self,
-        lease: Lease,
-        campaign: CampaignName,
-        tenant: str,
-        rf_campaign: RfCampaignId,
-        rule: str,
-    ) -> None:
-        """Look at every customer again where the last look was by another rule."""
-        with self._database.write(lease) as sql:
-            _forget_strangers(sql, campaign, tenant, rf_campaign)
+            gone = sql.exec_driver_sql(
+                "DELETE FROM enrolment_progress WHERE campaign = ? "
+                "AND (tenant != ? OR rf_campaign_id NOT IN (0, ?))",
+                (campaign, tenant, rf_campaign),
+            ).rowcount
+            if gone:
+                sql.exec_driver_sql("DELETE FROM enrolments WHERE campaign = ?", (campaign,))
+                sql.exec_driver_sql(
+                    "DELETE FROM failures WHERE campaign = ? AND pass IN ('sync', 'return')",
+                    (campaign,),
+                )
             sql.exec_driver_sql(
-                "INSERT INTO enrolment_progress (campaign, tenant, rf_campaign_id, position, rule) "
-                "VALUES (?, ?, ?, 0, ?) ON CONFLICT (campaign) DO UPDATE SET "
-                "rf_campaign_id = excluded.rf_campaign_id, rule = excluded.rule, "
-                "position = CASE WHEN enrolment_progress.rule = excluded.rule "
-                "THEN enrolment_progress.position ELSE 0 END",
-                (campaign, tenant, rf_campaign, rule),
+                "INSERT INTO enrolment_progress (campaign, tenant, rf_campaign_id, position) "
+                "VALUES (?, ?, ?, 0) ON CONFLICT (campaign) DO UPDATE SET "
+                "rf_campaign_id = excluded.rf_campaign_id",
+                (campaign, tenant, rf_campaign),
             )
 
-    def apply_return_rule(
-        self,
-        lease: Lease,
-        campaign: CampaignName,
-        tenant: str,
-        rf_campaign: RfCampaignId,
-        rule: str,
-    ) -> None:
-        """Make every referrer due for a write-back where the last one was by another rule."""
+    def apply_rule(self, lease: Lease, campaign: CampaignName, rule: str) -> None:
+        """Look at every customer again where the last look was by another rule."""
         with self._database.write(lease) as sql:
-            _forget_strangers(sql, campaign, tenant, rf_campaign)
             sql.exec_driver_sql(
-                "INSERT INTO enrolment_progress (campaign, tenant, rf_campaign_id, position, "
-                "return_rule) VALUES (?, ?, ?, 0, ?) ON CONFLICT (campaign) DO UPDATE SET "
-                "return_rule = excluded.return_rule",
-                (campaign, tenant, rf_campaign, rule),
+                "UPDATE enrolment_progress SET position = 0, rule = ? "
+                "WHERE campaign = ? AND rule != ?",
+                (rule, campaign, rule),
+            )
+
+    def apply_return_rule(self, lease: Lease, campaign: CampaignName, rule: str) -> None:
+        """Make every referrer due for a write-back, because the last one was by another rule."""
+        with self._database.write(lease) as sql:
+            sql.exec_driver_sql(
+                "UPDATE enrolment_progress SET return_rule = ? WHERE campaign = ?", (rule, campaign)
             )
             sql.exec_driver_sql(
                 "UPDATE enrolments SET return_due = return_due + 1 WHERE campaign = ? "
@@ -307,21 +301,6 @@ class Enrolments:
 
 
 _RETURNS = "campaign = ? AND return_due != 0 AND reason = '' AND state IN ('enrolled', 'linked')"
-
-
-def _forget_strangers(
-    sql: Connection, campaign: CampaignName, tenant: str, rf_campaign: RfCampaignId
-) -> None:
-    gone = sql.exec_driver_sql(
-        "DELETE FROM enrolment_progress WHERE campaign = ? "
-        "AND (tenant != ? OR rf_campaign_id NOT IN (0, ?))",
-        (campaign, tenant, rf_campaign),
-    ).rowcount
-    if gone:
-        sql.exec_driver_sql("DELETE FROM enrolments WHERE campaign = ?", (campaign,))
-        sql.exec_driver_sql(
-            "DELETE FROM failures WHERE campaign = ? AND pass IN ('sync', 'return')", (campaign,)
-        )
 
 
 def stored_progress(sql: Connection, campaign: CampaignName) -> int:

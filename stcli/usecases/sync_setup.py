@@ -9,11 +9,11 @@ from stcli.domain.campaign import CampaignConfig, SyncType
 from stcli.domain.mapping.rules import Dynamic, ManualInput, Rule, Template, sources_of
 from stcli.domain.mapping.validate import TabVerdict, check_return, check_sync
 from stcli.domain.nearest import suggestion
-from stcli.domain.records import CampaignField, CustomFieldType
+from stcli.domain.records import CustomFieldType
 from stcli.domain.return_fields import misfit
 from stcli.errors import ConfigurationError, RecordNotFound, SetupRequired, UsageError
 from stcli.usecases.passes.custom_fields import field_named
-from stcli.usecases.ports import CrmGateway, ReferralGateway
+from stcli.usecases.ports import ReferralGateway
 
 RECOMMENDED: Mapping[str, Rule] = {
     "first_name": Dynamic.model_validate(
@@ -23,26 +23,19 @@ RECOMMENDED: Mapping[str, Rule] = {
 }
 """What is mapped where nothing else was chosen."""
 
-OWN_LABELS = {"first name": "first_name", "email": "email"}
-"""Fields of a form that are properties of a user of their own."""
-
 
 @dataclass(frozen=True, slots=True)
 class Lists:
     """What there is on both sides; None where it could not be asked for, with the reason."""
 
-    referrer_fields: Sequence[CampaignField] | None = None
+    referrer_targets: Sequence[tuple[str, bool]] | None = None
+    """The fields of the campaign's form, each with whether it is required."""
     custom_fields: Sequence[CustomFieldType] | None = None
     remarks: tuple[str, ...] = ()
 
     @property
-    def meta_targets(self) -> list[tuple[str, bool]]:
-        """The form fields as targets, each with whether the campaign requires it."""
-        return [
-            (f"meta.{entry.label}", entry.required)
-            for entry in self.referrer_fields or ()
-            if entry.label and entry.label.casefold() not in OWN_LABELS
-        ]
+    def meta_targets(self) -> Sequence[tuple[str, bool]]:
+        return self.referrer_targets or ()
 
 
 @dataclass(slots=True)
@@ -68,20 +61,15 @@ def present_answers(config: CampaignConfig) -> SyncAnswers:
     )
 
 
-async def ask_for_fields(referral: ReferralGateway, code: str) -> Sequence[CampaignField]:
+async def ask_for_fields(referral: ReferralGateway, code: str) -> Sequence[tuple[str, bool]]:
     """The fields of the campaign's form for referrers."""
     try:
-        return (await referral.campaign(code)).referrer_fields
+        return (await referral.campaign(code)).referrer_targets
     except RecordNotFound:
         raise ConfigurationError(
             f"Referral Factory has no campaign {code!r}",
             "Check referral_campaign in the campaign file; stcli campaigns lists what there is.",
         ) from None
-
-
-async def ask_for_custom_fields(crm: CrmGateway) -> Sequence[CustomFieldType]:
-    """The custom fields of the tenant's customers."""
-    return await crm.custom_fields()
 
 
 def rule_from(text: str) -> Rule:
@@ -112,7 +100,7 @@ def check_answers(answers: SyncAnswers, lists: Lists) -> None:
     known_labels = [name for name, _ in lists.meta_targets]
     for name in answers.fields:
         if (
-            lists.referrer_fields is not None
+            lists.referrer_targets is not None
             and name.startswith("meta.")
             and name not in known_labels
         ):

@@ -87,7 +87,8 @@ def changes(state: State, position: int = 0) -> tuple[list[int], int]:
 
 
 def looked(state: State, lease: Lease, position: int) -> None:
-    state.enrolments.apply_rule(lease, SPRING, TENANT, RF, "rule")
+    state.enrolments.begin(lease, SPRING, TENANT, RF)
+    state.enrolments.apply_rule(lease, SPRING, "rule")
     with state.enrolments.looking(lease, TENANT) as sql:
         move_on(sql, SPRING, position)
 
@@ -293,14 +294,15 @@ def test_another_rule_looks_again_and_another_tenant_forgets(state: State, lease
     """The same rule keeps the place."""
     save(state, lease, Enrolment(ONE, S.SKIPPED, "no_email"))
     looked(state, lease, 9)
-    state.enrolments.apply_rule(lease, SPRING, TENANT, RF, "rule")
+    state.enrolments.begin(lease, SPRING, TENANT, RF)
+    state.enrolments.apply_rule(lease, SPRING, "rule")
     assert state.enrolments.progress(SPRING).position == 9
-    state.enrolments.apply_rule(lease, SPRING, TENANT, RF, "another")
+    state.enrolments.apply_rule(lease, SPRING, "another")
     assert state.enrolments.progress(SPRING).position == 0
     assert state.enrolments.of(SPRING, ONE) is not None
     for tenant, rf_campaign in ((TENANT, RfCampaignId(8)), (OTHER, RfCampaignId(8))):
         save(state, lease, Enrolment(ONE, S.SKIPPED, "no_email"))
-        state.enrolments.apply_rule(lease, SPRING, tenant, rf_campaign, "another")
+        state.enrolments.begin(lease, SPRING, tenant, rf_campaign)
         assert state.enrolments.of(SPRING, ONE) is None
 
 
@@ -498,7 +500,8 @@ def test_contacts_before_the_first_look_bump_nobody(state: State, lease: Lease) 
     save_customers(state, customer(1))
     before = changes(state)
     save_contacts(state, contact(10, "a@example.com"))
-    state.enrolments.apply_rule(lease, SPRING, TENANT, RF, "rule")
+    state.enrolments.begin(lease, SPRING, TENANT, RF)
+    state.enrolments.apply_rule(lease, SPRING, "rule")
     save_contacts(state, contact(10, "b@example.com", modified_on=LATER))
     assert changes(state) == before
 
@@ -511,7 +514,8 @@ def test_a_contact_bumps_for_whoever_has_looked_furthest(state: State) -> None:
     _, end = changes(state)
     for name, position in ((SPRING, end), (autumn, 0)):
         with locks_of(state, 1, alive=True).hold(name, "sync") as held:
-            state.enrolments.apply_rule(held.lease, name, TENANT, RF, "rule")
+            state.enrolments.begin(held.lease, name, TENANT, RF)
+            state.enrolments.apply_rule(held.lease, name, "rule")
             with state.enrolments.looking(held.lease, TENANT) as sql:
                 move_on(sql, name, position)
     save_contacts(state, contact(10, "b@example.com", modified_on=LATER))
@@ -537,7 +541,8 @@ def test_a_look_at_another_tenant_is_no_look_at_this_one(state: State, lease: Le
     """Positions are change numbers of one tenant."""
     save_customers(state, customer(1))
     before = changes(state)
-    state.enrolments.apply_rule(lease, SPRING, OTHER, RF, "rule")
+    state.enrolments.begin(lease, SPRING, OTHER, RF)
+    state.enrolments.apply_rule(lease, SPRING, "rule")
     with state.enrolments.looking(lease, OTHER) as sql:
         move_on(sql, SPRING, 1000)
     save_contacts(state, contact(10, "a@example.com"))

@@ -473,7 +473,8 @@ def test_sharers_are_those_who_wait_for_the_address(state: State, lease: Lease) 
 
 def applied(state: State, lease: Lease, position: int = 9) -> None:
     """A campaign that has looked, has one referrer, and two failures."""
-    state.enrolments.apply_rule(lease, SPRING, TENANT, RF, "rule")
+    state.enrolments.begin(lease, SPRING, TENANT, RF)
+    state.enrolments.apply_rule(lease, SPRING, "rule")
     with state.enrolments.looking(lease, TENANT) as sql:
         move_on(sql, SPRING, position)
     save(state, lease, ADA)
@@ -490,9 +491,9 @@ def test_another_rule_looks_at_everybody_again(
 ) -> None:
     """The same one goes on from where it was; nobody is forgotten by either."""
     applied(state, lease)
-    state.enrolments.apply_return_rule(lease, SPRING, TENANT, RF, "return rule")
+    state.enrolments.apply_return_rule(lease, SPRING, "return rule")
     state.enrolments.imported(lease, SPRING, NOW)
-    state.enrolments.apply_rule(lease, SPRING, TENANT, RF, rule)
+    state.enrolments.apply_rule(lease, SPRING, rule)
     progress = state.enrolments.progress(SPRING)
     assert progress == Progress(position, rule, "return rule", NOW, TENANT)
     assert row_of(state, ONE).user_id == ADA.user_id
@@ -508,9 +509,11 @@ def test_between_other_systems_nothing_holds(
     """Rows, place, import and the sync's failures go; other passes' and campaigns' things stay."""
     applied(state, lease)
     state.enrolments.imported(lease, SPRING, NOW)
-    state.enrolments.apply_rule(autumn, AUTUMN, TENANT, RF, "rule")
+    state.enrolments.begin(autumn, AUTUMN, TENANT, RF)
+    state.enrolments.apply_rule(autumn, AUTUMN, "rule")
     save(state, autumn, ADA, campaign=AUTUMN)
-    state.enrolments.apply_rule(lease, SPRING, tenant, rf, "rule")
+    state.enrolments.begin(lease, SPRING, tenant, rf)
+    state.enrolments.apply_rule(lease, SPRING, "rule")
     assert state.enrolments.progress(SPRING) == Progress(0, "rule", tenant=tenant)
     assert state.enrolments.counts(SPRING) == {}
     assert [failure.kind for failure in state.failures.of(SPRING)] == ["leads"]
@@ -518,13 +521,15 @@ def test_between_other_systems_nothing_holds(
 
 
 def test_the_first_rule_finds_what_the_write_back_began(state: State, lease: Lease) -> None:
-    """The return pass knows no campaign of Referral Factory; that is no other one."""
-    state.enrolments.apply_return_rule(lease, SPRING, TENANT, RF, "return rule")
+    """Both begin in the same way, and neither forgets what the other has done."""
+    state.enrolments.begin(lease, SPRING, TENANT, RF)
+    state.enrolments.apply_return_rule(lease, SPRING, "return rule")
     save(state, lease, ADA)
-    state.enrolments.apply_rule(lease, SPRING, TENANT, RF, "rule")
+    state.enrolments.begin(lease, SPRING, TENANT, RF)
+    state.enrolments.apply_rule(lease, SPRING, "rule")
     assert state.enrolments.progress(SPRING) == Progress(0, "rule", "return rule", tenant=TENANT)
     assert row_of(state, ONE) == ADA
-    state.enrolments.apply_rule(lease, SPRING, TENANT, RfCampaignId(8), "rule")
+    state.enrolments.begin(lease, SPRING, TENANT, RfCampaignId(8))
     assert state.enrolments.of(SPRING, ONE) is None
 
 
@@ -535,7 +540,7 @@ def test_another_return_rule_makes_every_referrer_due(
     applied(state, lease)
     save(state, lease, replace(BOB, return_due=2), Enrolment(THREE, S.PLANNED, email_key="c"))
     save(state, autumn, ADA, campaign=AUTUMN)
-    state.enrolments.apply_return_rule(lease, SPRING, TENANT, RF, "links")
+    state.enrolments.apply_return_rule(lease, SPRING, "links")
     assert state.enrolments.progress(SPRING) == Progress(9, "rule", "links", tenant=TENANT)
     assert [row_of(state, c).return_due for c in (ONE, TWO, THREE)] == [1, 3, 0]
     assert returns(state, AUTUMN) == []
@@ -544,7 +549,8 @@ def test_another_return_rule_makes_every_referrer_due(
 def test_another_tenants_referrers_are_not_written_back(state: State, lease: Lease) -> None:
     """A customer's number says nothing at another tenant, also before the first sync there."""
     applied(state, lease)
-    state.enrolments.apply_return_rule(lease, SPRING, OTHER, RF, "links")
+    state.enrolments.begin(lease, SPRING, OTHER, RF)
+    state.enrolments.apply_return_rule(lease, SPRING, "links")
     assert returns(state) == []
 
 
@@ -567,9 +573,10 @@ def test_reset_forgets_how_far_and_what_was_written(
         Enrolment(TWO, S.SKIPPED, "no_email"),
         Enrolment(THREE, S.PLANNED, email_key="c"),
     )
-    state.enrolments.apply_return_rule(lease, SPRING, TENANT, RF, "links")
+    state.enrolments.apply_return_rule(lease, SPRING, "links")
     state.enrolments.imported(lease, SPRING, NOW)
-    state.enrolments.apply_rule(autumn, AUTUMN, TENANT, RF, "rule")
+    state.enrolments.begin(autumn, AUTUMN, TENANT, RF)
+    state.enrolments.apply_rule(autumn, AUTUMN, "rule")
     save(state, autumn, replace(BOB, returned={5: "y"}), campaign=AUTUMN)
     state.enrolments.reset(lease, SPRING)
     assert state.enrolments.progress(SPRING) == Progress(tenant=TENANT)
@@ -719,8 +726,9 @@ def _looking(state: State, lease: Lease) -> None:
 FENCED: dict[str, Callable[[State, Lease], Any]] = {
     "looking": _looking,
     "save": lambda s, lease: save(s, lease, replace(ADA, reason="merged")),
-    "rule": lambda s, lease: s.enrolments.apply_rule(lease, SPRING, TENANT, RF, "another"),
-    "return rule": lambda s, lease: s.enrolments.apply_return_rule(lease, SPRING, TENANT, RF, "x"),
+    "rule": lambda s, lease: s.enrolments.apply_rule(lease, SPRING, "another"),
+    "begin": lambda s, lease: s.enrolments.begin(lease, SPRING, OTHER, RF),
+    "return rule": lambda s, lease: s.enrolments.apply_return_rule(lease, SPRING, "x"),
     "due": lambda s, lease: s.enrolments.make_due(lease, SPRING, RF, [ONE]),
     "return due": lambda s, lease: s.enrolments.make_return_due(lease, SPRING, [ONE]),
     "imported": lambda s, lease: s.enrolments.imported(lease, SPRING, NOW),
@@ -781,7 +789,8 @@ def test_nobody_feeds_while_somebody_looks(
 ) -> None:
     """The page waits for the end of the look, so its change number lies beyond where that is."""
     save_customers(state, customer(1))
-    state.enrolments.apply_rule(lease, SPRING, TENANT, RF, "rule")
+    state.enrolments.begin(lease, SPRING, TENANT, RF)
+    state.enrolments.apply_rule(lease, SPRING, "rule")
     started: Any
     if kind == "thread":
         ready, done = threading.Event(), threading.Event()

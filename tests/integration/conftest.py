@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -17,6 +17,9 @@ import pytest
 from stcli.cli.app import run
 from stcli.sandbox.server import RunningSandbox
 from stcli.sandbox.settings import Credentials
+
+if TYPE_CHECKING:
+    from tests.integration.synced import Office
 
 CLIENT_ID = Credentials.from_seed(1).client_id
 CLIENT_SECRET = Credentials.from_seed(1).client_secret
@@ -173,6 +176,15 @@ def fields() -> str:
     return FIELDS
 
 
+def edit(file: Path, *changes: tuple[str, str]) -> None:
+    """Replace text that has to be there."""
+    text = file.read_text(encoding="utf-8")
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    file.write_text(text, encoding="utf-8")
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
@@ -200,3 +212,30 @@ def connected(pointed: RunningSandbox, cli: Cli, home: Path) -> Path:
         ran = cli(*words)
         assert ran.code == 0, ran.text
     return file
+
+
+@pytest.fixture
+def synced(connected: Path) -> Path:
+    """A campaign with a sync tab and no bookings, nothing read yet; answers its file."""
+    from tests.integration.synced import SYNC
+
+    edit(connected, ("action: create_booking", "action: nothing"))
+    connected.write_text(connected.read_text(encoding="utf-8") + SYNC, encoding="utf-8")
+    return connected
+
+
+@pytest.fixture
+def returning(synced: Path) -> Path:
+    """The same with return fields."""
+    from tests.integration.synced import RETURN
+
+    synced.write_text(synced.read_text(encoding="utf-8") + RETURN, encoding="utf-8")
+    return synced
+
+
+@pytest.fixture
+def office(world: World, sandbox: RunningSandbox) -> Office:
+    """The tenant's customers."""
+    from tests.integration.synced import Office
+
+    return Office(world, sandbox)

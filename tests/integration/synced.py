@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from stcli.sandbox.server import RunningSandbox
-from tests.integration.conftest import World
+from tests.integration.conftest import Cli, World
 
 SYNC = """\
 sync:
@@ -127,3 +127,10 @@ def writes(world: World) -> dict[str, int]:
     rf, st = world.requests("rf"), world.requests("st")
     wanted = {POST_USER: rf, PUT_USER: rf, PATCH: st}
     return {name: routes[name] for name, routes in wanted.items() if name in routes}
+
+
+def run_sync(cli: Cli, *words: str, code: int = 0) -> Any:
+    """The document of ``sync run``."""
+    ran = cli("sync", "run", *words, "--json")
+    assert ran.code == code, ran.text
+    return ran.document

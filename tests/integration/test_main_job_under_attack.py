@@ -15,21 +15,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.integration.conftest import CLIENT_ID
+from tests.integration.conftest import CLIENT_ID, edit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PUT = "PUT /users/qualification"
 AUTUMN = "autumn-hvac"
-
-
-def _edit(file: Path, *changes: tuple[str, str]) -> None:
-    text = file.read_text(encoding="utf-8")
-    for before, after in changes:
-        assert before in text
-        text = text.replace(before, after)
-    file.write_text(text, encoding="utf-8")
 
 
 def _connect(cli: Any, name: str, *options: str) -> None:
@@ -47,7 +39,7 @@ def autumn(connected, cli) -> Path:
     """A second local name of the same campaign and tenant, whose external ids are made otherwise."""
     file = connected.with_name(f"{AUTUMN}.yaml")
     shutil.copy(connected, file)
-    _edit(file, ("{type: dynamic, from: code}", '{type: template, template: "rf-{id}"}'))
+    edit(file, ("{type: dynamic, from: code}", '{type: template, template: "rf-{id}"}'))
     _connect(cli, AUTUMN)
     return file
 
@@ -96,7 +88,7 @@ def test_a_booking_of_another_tenant_is_none_of_this_one(connected, cli, world) 
     """After a move to another environment everyone is looked for there."""
     assert cli("leads", "run").code == 0
     assert cli("disconnect", "spring-hvac", "--yes").code == 0
-    _edit(
+    edit(
         connected, ("  tenant_id: 985798691", "  tenant_id: 985798691\n  environment: integration")
     )
     _connect(cli, "spring-hvac", "--environment", "integration")
@@ -121,12 +113,12 @@ def _lose_the_qualification(cli: Any, world: Any, kind: str) -> Any:
 def test_an_unanswered_qualification_survives_a_waiting_time(connected, cli, world, kind) -> None:
     """``hold_days`` that is set meanwhile puts it off; what took effect stays."""
     _lose_the_qualification(cli, world, kind)
-    _edit(connected, ("  value: Completed", "  value: Completed\n  hold_days: 7"))
+    edit(connected, ("  value: Completed", "  value: Completed\n  hold_days: 7"))
     for _ in range(2):
         assert cli("qualify", "run").code == 0
     took_effect = kind == "lose_answer"
     assert _qualified(world) == int(took_effect)
-    _edit(connected, ("\n  hold_days: 7", ""))
+    edit(connected, ("\n  hold_days: 7", ""))
     ran = cli("qualify", "run", "--json")
     assert ran.document["counts"]["qualified"] == int(not took_effect)
     assert _qualified(world) == 1
@@ -134,7 +126,7 @@ def test_an_unanswered_qualification_survives_a_waiting_time(connected, cli, wor
 
 def test_an_unanswered_qualification_of_a_canceled_job_is_taken_back(connected, cli, world) -> None:
     """It took effect, nobody heard of it, and the job was canceled: Referral Factory is asked."""
-    _edit(connected, ("  value: Completed", "  value: Completed\n  on_cancel: unqualify"))
+    edit(connected, ("  value: Completed", "  value: Completed\n  on_cancel: unqualify"))
     job = _lose_the_qualification(cli, world, "lose_answer")
     world.post(f"/jobs/{job['id']}/status", status="Canceled")
     ran = cli("qualify", "run", "--json")
@@ -145,7 +137,7 @@ def test_an_unanswered_qualification_of_a_canceled_job_is_taken_back(connected, 
 
 def test_a_job_made_anew_keeps_the_qualification(connected, cli, world) -> None:
     """Canceled and done again between two polls: nothing is taken back, and the new job counts."""
-    _edit(connected, ("  value: Completed", "  value: Completed\n  on_cancel: unqualify"))
+    edit(connected, ("  value: Completed", "  value: Completed\n  on_cancel: unqualify"))
     cli("leads", "run")
     booking = world.bookings()[0]
     job = world.job_of(booking, "Completed")
@@ -167,7 +159,7 @@ def test_several_bookings_stay_reported_whatever_the_mapping_says(connected, cli
         for _ in range(2)
     ]
     assert cli("leads", "run").code == 5
-    _edit(connected, ("{type: dynamic, from: code}", '{type: template, template: "rf-{id}"}'))
+    edit(connected, ("{type: dynamic, from: code}", '{type: template, template: "rf-{id}"}'))
     ran = cli("leads", "run", "--json")
     assert ran.document["counts"]["created"] == 0, ran.text
     assert len(world.bookings()) == 12
@@ -287,7 +279,7 @@ def test_an_entry_that_is_none_keeps_nobody_else_out(connected, cli, world, poin
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_between_two_passes_is_told(connected, cli, world, number) -> None:
     """What was not begun because of the signal is in the document, and the exit code says so."""
-    _edit(connected, ("leads:\n", "referrers:\n  action: nothing\nleads:\n"))
+    edit(connected, ("leads:\n", "referrers:\n  action: nothing\nleads:\n"))
     world.fault("delay", method="POST", route="/bookings", seconds=0.3)
     process = subprocess.Popen(
         [sys.executable, "-m", "stcli", "run", "--json", "--limit", "1"],

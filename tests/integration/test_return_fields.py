@@ -8,23 +8,10 @@ import pytest
 
 from stcli.sandbox.server import RunningSandbox
 from stcli.sandbox.settings import SandboxSettings
-from tests.integration.synced import PATCH, RETURN, SYNC, Office, referrers, writes
+from tests.integration.synced import PATCH, referrers, writes
 
 ELIGIBLE = 15
 GET_CUSTOMER = "GET /crm/v2/tenant/{tenant}/customers/{id}"
-
-
-@pytest.fixture
-def synced(connected: Path) -> Path:
-    """A campaign with a sync tab and return fields; answers its file."""
-    text = connected.read_text(encoding="utf-8").replace("create_booking", "nothing")
-    connected.write_text(text + SYNC + RETURN, encoding="utf-8")
-    return connected
-
-
-@pytest.fixture
-def office(world, sandbox) -> Office:
-    return Office(world, sandbox)
 
 
 def _returned(cli, *words: str, code: int = 0) -> dict:
@@ -33,7 +20,7 @@ def _returned(cli, *words: str, code: int = 0) -> dict:
     return ran.document["return"]
 
 
-def test_two_runs_and_the_second_writes_nothing(synced, cli, world, office) -> None:
+def test_two_runs_and_the_second_writes_nothing(returning, cli, world, office) -> None:
     """Every referrer's customer gets the link; the echo of it costs no call to Referral Factory."""
     number = office.customer("Lina Linked", "lina@example.com")
     document = _returned(cli)
@@ -48,16 +35,16 @@ def test_two_runs_and_the_second_writes_nothing(synced, cli, world, office) -> N
     assert world.requests("rf") == {"GET /campaigns/{identifier}": 2, "GET /users": 1}
 
 
-def test_a_count_is_written_when_it_changes(synced, cli, world, office) -> None:
+def test_a_count_is_written_when_it_changes(returning, cli, world, office) -> None:
     """Read with the complete list, once in the time that `refresh` says."""
     number = office.customer("Carl Counted", "carl@example.com")
     _returned(cli)
     code = referrers(world)["carl@example.com"]["code"]
     world.post("/leads", first_name="One", email="one@example.com", referrer=code)
     assert _returned(cli)["counts"]["updated"] == 0
-    text = synced.read_text(encoding="utf-8")
-    synced.write_text(text.replace("  type: ongoing", "  type: ongoing\n  refresh: 1m"))
-    _age_the_read(synced.parents[1])
+    text = returning.read_text(encoding="utf-8")
+    returning.write_text(text.replace("  type: ongoing", "  type: ongoing\n  refresh: 1m"))
+    _age_the_read(returning.parents[1])
     world.post("/requests/reset")
     _returned(cli)
     assert office.fields_of(number)["Referrals"] == "1"
@@ -76,7 +63,7 @@ def _age_the_read(home: Path) -> None:
         sql.execute("UPDATE people_reads SET counts_at = '2020-01-01T00:00:00.000000Z'")
 
 
-def test_other_custom_fields_stay(synced, cli, world, office) -> None:
+def test_other_custom_fields_stay(returning, cli, world, office) -> None:
     """The first write is watched: read, one field, read; then the rest."""
     ids = office.field_ids()
     number = office.customer("Otto Other", "otto@example.com")
@@ -91,7 +78,7 @@ def test_other_custom_fields_stay(synced, cli, world, office) -> None:
 
 @pytest.mark.parametrize("sandbox", [SandboxSettings(custom_fields_patch="replace")], indirect=True)
 def test_a_server_that_drops_other_fields_is_noticed(
-    sandbox: RunningSandbox, synced, cli, world, office
+    sandbox: RunningSandbox, returning, cli, world, office
 ) -> None:
     """What was dropped is put back, nothing more is written, then or later: exit 3."""
     ids = office.field_ids()
@@ -110,14 +97,14 @@ def test_a_server_that_drops_other_fields_is_noticed(
 
 @pytest.mark.parametrize("sandbox", [SandboxSettings(custom_fields_patch="replace")], indirect=True)
 def test_a_customer_without_other_fields_proves_nothing(
-    sandbox: RunningSandbox, synced, cli, world, office
+    sandbox: RunningSandbox, returning, cli, world, office
 ) -> None:
     """The first customer with other fields is watched as well, however late it comes."""
-    text = synced.read_text(encoding="utf-8")
+    text = returning.read_text(encoding="utf-8")
     one_field = text.replace(
         '    "custom_field:Referrals":     {type: dynamic, from: referrals_count}\n', ""
     )
-    synced.write_text(one_field, encoding="utf-8")
+    returning.write_text(one_field, encoding="utf-8")
     assert _returned(cli)["counts"]["updated"] == ELIGIBLE
     ids = office.field_ids()
     number = office.customer("Otto Other", "otto@example.com")
@@ -135,10 +122,12 @@ def test_a_customer_without_other_fields_proves_nothing(
         ("from: referral_link", "from: referrals_cout", "has 1 problem", ""),
     ],
 )
-def test_a_wrong_name_is_told_with_the_nearest(synced, cli, world, old, new, message, hint) -> None:
+def test_a_wrong_name_is_told_with_the_nearest(
+    returning, cli, world, old, new, message, hint
+) -> None:
     """Exit 3, before anything is written to ServiceTitan."""
-    text = synced.read_text(encoding="utf-8")
-    synced.write_text(text.replace(old, new), encoding="utf-8")
+    text = returning.read_text(encoding="utf-8")
+    returning.write_text(text.replace(old, new), encoding="utf-8")
     ran = cli("sync", "run", "--json")
     assert ran.code == 3, ran.text
     error = ran.document.get("error") or ran.document["return"]["error"]
@@ -147,16 +136,16 @@ def test_a_wrong_name_is_told_with_the_nearest(synced, cli, world, old, new, mes
     assert PATCH not in writes(world)
 
 
-def test_a_link_in_a_numeric_field_is_refused(synced, cli, world) -> None:
+def test_a_link_in_a_numeric_field_is_refused(returning, cli, world) -> None:
     """Exit 3: links need Text."""
-    text = synced.read_text(encoding="utf-8")
-    synced.write_text(text.replace("from: referrals_count", "from: referral_link"))
+    text = returning.read_text(encoding="utf-8")
+    returning.write_text(text.replace("from: referrals_count", "from: referral_link"))
     document = _returned(cli, code=3)
     assert "is Numeric, not Text" in document["error"]["message"]
     assert PATCH not in writes(world)
 
 
-def test_the_offices_own_edit_stays_until_the_value_changes(synced, cli, world, office) -> None:
+def test_the_offices_own_edit_stays_until_the_value_changes(returning, cli, world, office) -> None:
     """Only what changed in Referral Factory is written."""
     ids = office.field_ids()
     number = office.customer("Edith Edited", "edith@example.com")
@@ -166,7 +155,7 @@ def test_the_offices_own_edit_stays_until_the_value_changes(synced, cli, world, 
     assert office.fields_of(number)["Referral Link"] == "written by hand"
 
 
-def test_opted_out_customers_are_not_written(synced, cli, world, office) -> None:
+def test_opted_out_customers_are_not_written(returning, cli, world, office) -> None:
     """No write-back for whoever asked for no mail."""
     number = office.customer("Quiet Quinn", "quinn@example.com")
     cli("sync", "run", "--limit", "0")
@@ -175,7 +164,7 @@ def test_opted_out_customers_are_not_written(synced, cli, world, office) -> None
     assert "Referral Link" not in office.fields_of(number)
 
 
-def test_faults_of_the_write_change_nothing_in_the_end(synced, cli, world, office) -> None:
+def test_faults_of_the_write_change_nothing_in_the_end(returning, cli, world, office) -> None:
     """Setting a value twice is setting it once: lost answers and 5xx are simply tried again."""
     number = office.customer("Fay Faulty", "fay@example.com")
     world.fault("lose_answer", method="PATCH", every=4)
@@ -187,7 +176,7 @@ def test_faults_of_the_write_change_nothing_in_the_end(synced, cli, world, offic
     assert office.fields_of(number)["Referral Link"]
 
 
-def test_a_refused_customer_is_parked(synced, cli, world) -> None:
+def test_a_refused_customer_is_parked(returning, cli, world) -> None:
     """400 is told once; it does not keep the others, and not the next passes."""
     world.fault("status", method="PATCH", status=400, times=1)
     ran = cli("sync", "run", "--json")

@@ -8,49 +8,25 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from stcli.sandbox.server import RunningSandbox
 from stcli.sandbox.settings import SandboxSettings
-from tests.integration.synced import PATCH, PUT_USER, RETURN, SYNC, Office, referrers, writes
+from tests.integration.conftest import edit
+from tests.integration.synced import (
+    PATCH,
+    PUT_USER,
+    RETURN,
+    Office,
+    referrers,
+    run_sync,
+    writes,
+)
 
 REPLACING = pytest.mark.parametrize(
     "sandbox", [SandboxSettings(custom_fields_patch="replace")], indirect=True
 )
-
-
-@pytest.fixture
-def synced(connected: Path) -> Path:
-    """A campaign with a sync tab, nothing read yet; answers its file."""
-    text = connected.read_text(encoding="utf-8").replace("create_booking", "nothing")
-    connected.write_text(text + SYNC, encoding="utf-8")
-    return connected
-
-
-@pytest.fixture
-def returning(synced: Path) -> Path:
-    """The same with return fields."""
-    synced.write_text(synced.read_text(encoding="utf-8") + RETURN, encoding="utf-8")
-    return synced
-
-
-@pytest.fixture
-def office(world, sandbox) -> Office:
-    return Office(world, sandbox)
-
-
-def _run(cli, *words: str, code: int = 0) -> dict:
-    ran = cli("sync", "run", *words, "--json")
-    assert ran.code == code, ran.text
-    return ran.document
-
-
-def _edit(file: Path, old: str, new: str) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def _spawned_until(world, route: str) -> subprocess.Popen[str]:
@@ -88,7 +64,7 @@ def test_a_watched_write_that_was_refused_proves_nothing(
     world.fault("status", method="PATCH", status=403, times=1)
     cli("sync", "run")
     world.no_faults()
-    assert _run(cli, code=3)["return"]["error"]["kind"] == "brake"
+    assert run_sync(cli, code=3)["return"]["error"]["kind"] == "brake"
     assert all(office.fields_of(one)["Referral Code"] for one in owners)
 
 
@@ -103,7 +79,7 @@ def test_a_watched_write_that_was_killed_proves_nothing(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     world.no_faults()
-    _run(cli, code=3)
+    run_sync(cli, code=3)
     assert all(office.fields_of(one)["Referral Code"] for one in owners)
 
 
@@ -114,13 +90,13 @@ def test_a_put_back_that_is_refused_stops_all_the_same(
     """Only the customer that was watched is harmed, and it is named."""
     owners = _with_other_fields(office, 4)
     world.fault("status", method="PATCH", status=400, every=2)
-    document = _run(cli, code=3)
+    document = run_sync(cli, code=3)
     assert "could not be put back" in document["return"]["error"]["message"]
     kept = [office.fields_of(one).get("Referral Code") for one in owners]
     assert kept.count(None) == 1
     world.no_faults()
     world.post("/requests/reset")
-    _run(cli, code=3)
+    run_sync(cli, code=3)
     assert PATCH not in writes(world)
 
 
@@ -130,13 +106,13 @@ def test_our_own_earlier_fields_are_others_too(
 ) -> None:
     """A count that changes later must not wipe the link that was written before."""
     number = office.customer("Lina Linked", "lina@example.com")
-    _edit(returning, RETURN.splitlines()[2] + "\n", "")
-    _run(cli)
+    edit(returning, (RETURN.splitlines()[2] + "\n", ""))
+    run_sync(cli)
     link = office.fields_of(number)["Referral Link"]
-    _edit(returning, RETURN.splitlines()[1], "\n".join(RETURN.splitlines()[1:]))
+    edit(returning, (RETURN.splitlines()[1], "\n".join(RETURN.splitlines()[1:])))
     with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql, sql:
         sql.execute("UPDATE people_reads SET counts_at = NULL")
-    _run(cli, code=3)
+    run_sync(cli, code=3)
     assert office.fields_of(number)["Referral Link"] == link
 
 
@@ -148,18 +124,18 @@ def test_a_change_between_the_reading_and_the_write_is_seen(returning, cli, worl
     office.change(number, do_not_mail=True)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert _run(cli)["skipped"]["opted_out"] == 1
+    assert run_sync(cli)["skipped"]["opted_out"] == 1
 
 
 def test_a_wish_at_the_enrolled_address_is_no_change_of_address(synced, cli, world, office) -> None:
     """Suppressed or switched off: left alone, not moved to the next address."""
     one = office.customer("Tom Two", "tom1@example.com", "tom2@example.com")
     office.customer("Sue Two", "sue1@example.com", "sue2@example.com")
-    _run(cli)
+    run_sync(cli)
     office.change_contact(office.contacts_of(one)[0]["id"], marketing_enabled=False)
     office.suppress("sue1@example.com")
     world.post("/requests/reset")
-    assert _run(cli)["skipped"]["opted_out"] == 2
+    assert run_sync(cli)["skipped"]["opted_out"] == 2
     assert writes(world) == {}
 
 
@@ -167,9 +143,9 @@ def test_after_a_one_time_import_wishes_are_still_obeyed(
     returning, cli, world, office, home
 ) -> None:
     """The write-back asks what the customers wish before it writes."""
-    _edit(returning, "type: ongoing", "type: one_time")
+    edit(returning, ("type: ongoing", "type: one_time"))
     number = office.customer("Olga Out", "olga@example.com")
-    _run(cli)
+    run_sync(cli)
     office.change(number, do_not_mail=True)
     code = referrers(world)["olga@example.com"]["code"]
     world.post("/leads", first_name="Lea", email="lea@example.com", referrer=code)
@@ -185,14 +161,14 @@ def test_an_unsubscription_that_the_list_did_not_show_is_seen_before_a_change(
 ) -> None:
     """The person is read before it is changed."""
     number = office.customer("Uma Un", "uma@example.com")
-    _run(cli)
+    run_sync(cli)
     for n in range(260):
         world.someone_new(f"Lead{n}")
-    _run(cli)
+    run_sync(cli)
     world.post(f"/rf/users/{referrers(world)['uma@example.com']['id']}", unsubscribed=True)
     office.change(number, name="Ulla Un")
     world.post("/requests/reset")
-    _run(cli)
+    run_sync(cli)
     assert PUT_USER not in writes(world)
 
 
@@ -201,37 +177,37 @@ def test_merged_referrers_in_a_chain_do_not_block_the_sync(synced, cli, world, o
     a = office.customer("Ann A", "anna@example.com")
     b = office.customer("Bea B", "beab@example.com")
     c = office.customer("Cleo C")
-    _run(cli)
+    run_sync(cli)
     office.merge(b, a)
-    _run(cli)
+    run_sync(cli)
     office.change(c, name="Cleo D")
     office.merge(a, c)
     for _ in range(2):
-        assert _run(cli)["counts"]["failed"] == 0
+        assert run_sync(cli)["counts"]["failed"] == 0
 
 
 def test_gone_keeps_only_the_address_it_had(synced, cli, world, office) -> None:
     """The new address of somebody who was deleted is free for its owner."""
     number = office.customer("Al Gone", "x@example.com")
-    _run(cli)
+    run_sync(cli)
     world.post(f"/rf/users/{referrers(world)['x@example.com']['id']}", deleted=True)
     office.change_contact(office.contacts_of(number)[0]["id"], value="y@example.com")
-    assert _run(cli)["skipped"]["gone"] == 1
+    assert run_sync(cli)["skipped"]["gone"] == 1
     office.change_contact(office.contacts_of(number)[0]["id"], value="z@example.com")
     office.customer("Bea New", "y@example.com")
-    _run(cli)
+    run_sync(cli)
     assert "y@example.com" in referrers(world)
 
 
 def test_since_and_a_new_filter_hold_for_who_was_planned_before(synced, cli, world, office) -> None:
     """A paused campaign leaves plans behind; they are not enrolled past what is wanted now."""
     world.post("/rf/campaigns/spring-hvac", status="paused")
-    _run(cli)
+    run_sync(cli)
     world.post("/rf/campaigns/spring-hvac", status="launched")
-    _edit(synced, "  type: ongoing\n", "  type: ongoing\n  limits: {max_creates: 1}\n")
-    assert _run(cli, "--since", "2030-01-01")["counts"]["created"] == 0
-    _edit(synced, "  type: ongoing\n", "  type: ongoing\n  filter: {tags: [vip]}\n")
-    document = _run(cli, "--since", "2020-01-01")
+    edit(synced, ("  type: ongoing\n", "  type: ongoing\n  limits: {max_creates: 1}\n"))
+    assert run_sync(cli, "--since", "2030-01-01")["counts"]["created"] == 0
+    edit(synced, ("  type: ongoing\n", "  type: ongoing\n  filter: {tags: [vip]}\n"))
+    document = run_sync(cli, "--since", "2020-01-01")
     assert document["counts"]["created"] == 0
     assert document["counts"]["seen"] == 24
 
@@ -239,38 +215,38 @@ def test_since_and_a_new_filter_hold_for_who_was_planned_before(synced, cli, wor
 def test_a_users_own_failure_does_not_stop_the_others(synced, cli, world, office) -> None:
     """500 for one person: told and tried again next time; new customers are enrolled."""
     number = office.customer("Ida First", "ida@example.com")
-    _run(cli)
+    run_sync(cli)
     user = referrers(world)["ida@example.com"]["id"]
     office.change(number, name="Ada First")
     office.customer("New Comer", "new.comer@example.com")
     world.fault("status", route=f"/users/{user}", status=422, times=None)
-    document = _run(cli, code=5)
+    document = run_sync(cli, code=5)
     assert document["counts"]["created"] == 1
     assert document["counts"]["failed"] == 1
     world.no_faults()
     assert cli("failures", "retry").code == 0
-    assert _run(cli)["counts"]["updated"] == 1
+    assert run_sync(cli)["counts"]["updated"] == 1
 
 
 def test_a_refused_list_is_no_failed_record(synced, cli, world) -> None:
     """400 on a list ends the pass with 6, not with 5 and no failure."""
     world.fault("status", route="/suppressions", status=400)
-    document = _run(cli, code=6)
+    document = run_sync(cli, code=6)
     assert document["counts"]["failed"] == 0
 
 
 def test_what_was_imported_elsewhere_is_no_import_here(returning, cli, world, office, home) -> None:
     """Tried at another tenant or environment: nothing is written for its rows, nothing refused."""
-    _edit(returning, "type: ongoing", "type: one_time")
-    _run(cli)
+    edit(returning, ("type: ongoing", "type: one_time"))
+    run_sync(cli)
     with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql, sql:
         sql.execute("UPDATE enrolments SET tenant = 'integration:1', returned = '{}'")
         sql.execute("UPDATE enrolments SET return_due = 1")
         sql.execute("UPDATE enrolment_progress SET tenant = 'integration:1'")
-    document = _run(cli)
+    document = run_sync(cli)
     assert document["counts"]["linked"] == 15
     assert document["counts"]["created"] == 0
-    _run(cli, code=3)
+    run_sync(cli, code=3)
 
 
 def test_a_mapped_field_that_the_office_changed_beside_our_write_is_passed_on(
@@ -278,9 +254,9 @@ def test_a_mapped_field_that_the_office_changed_beside_our_write_is_passed_on(
 ) -> None:
     """It comes with the answer to the write of another field."""
     mapped = '{type: dynamic, from: "custom_field:Referral Code"}'
-    _edit(returning, "{type: dynamic, from: mobile_phone}", mapped)
+    edit(returning, ("{type: dynamic, from: mobile_phone}", mapped))
     _with_other_fields(office, 1)
-    _run(cli)  # the watched write is behind us
+    run_sync(cli)  # the watched write is behind us
     code = str(office.field_ids()["Referral Code"])
     number = office.customer("Gil Gold", "gil@example.com")
     office.change(number, custom_fields={code: "silver"})
@@ -289,6 +265,6 @@ def test_a_mapped_field_that_the_office_changed_beside_our_write_is_passed_on(
     process = _spawned_until(world, PATCH)
     office.change(number, custom_fields={code: "gold"})
     process.communicate(timeout=60)
-    _run(cli, code=0)
+    run_sync(cli, code=0)
     meta = referrers(world)["gil@example.com"]["meta"]
     assert {entry["field"]: entry["value"] for entry in meta}["Phone"] == "gold"

@@ -50,10 +50,7 @@ from stcli.store.ledger import (
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.feeds import bookings_up_to_date, customers_up_to_date
 from stcli.usecases.passes.options import resolve_options
-from stcli.usecases.passes.pipeline import Pipeline
-
-SILENT_WRITES_THAT_STOP = 20
-"""After so many unanswered writes in a row the server is taken to be down."""
+from stcli.usecases.passes.pipeline import SILENT_WRITES_THAT_STOP, Pipeline
 
 FEED_MAY_LAG = timedelta(hours=1)
 """How far back the list is asked beside the feed. The vendor promises no time; polling every 5 to

@@ -37,10 +37,7 @@ from stcli.store.people import people_by_email
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.enrolment_look import KIND, Look
 from stcli.usecases.passes.failing import record_failure
-from stcli.usecases.passes.pipeline import BATCH, Pipeline
-
-SILENT_WRITES_THAT_STOP = 20
-"""After so many unanswered writes in a row the server is taken to be down."""
+from stcli.usecases.passes.pipeline import BATCH, SILENT_WRITES_THAT_STOP, Pipeline
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,9 @@ from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.custom_fields import field_named
 from stcli.usecases.passes.failing import record_failure
 from stcli.usecases.passes.feeds import customers_up_to_date, suppressions_up_to_date
-from stcli.usecases.passes.pipeline import BATCH, Pipeline
+from stcli.usecases.passes.pipeline import BATCH, SILENT_WRITES_THAT_STOP, Pipeline
 
 KIND = "return"
-SILENT_WRITES_THAT_STOP = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +110,6 @@ class _ReturnPass:
                 enrolments.apply_return_rule,
                 context.held.lease,
                 context.campaign,
-                context.tenant,
-                campaign.id,
                 rule,
             )
             due = await context.in_state(enrolments.count_returns, context.campaign)

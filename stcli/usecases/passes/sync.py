@@ -31,7 +31,6 @@ from stcli.usecases.passes.options import one_of
 FEW_UPDATES = 50
 """So many updates in one pass alarm nobody, however few referrers there are."""
 
-_OWN_LABELS = frozenset({"first name", "email"})
 """Form fields that are properties of a user of their own, not entries of ``meta``."""
 
 
@@ -70,8 +69,6 @@ class _SyncPass:
             enrolments.apply_rule,
             context.held.lease,
             context.campaign,
-            context.tenant,
-            self.campaign.id,
             rules.fingerprint,
         )
         look = Look(context, self.campaign.id, rules, obeys_suppressions=self.obeys_suppressions)
@@ -106,11 +103,7 @@ class _SyncPass:
     async def _rules(self) -> EnrolmentRules:
         settings, fields = self.settings, self.settings.fields
         required = [target.name for target in SYNC_TARGETS if target.required]
-        asked = [
-            f"meta.{entry.label}"
-            for entry in self.campaign.referrer_fields
-            if entry.required and entry.label.casefold() not in _OWN_LABELS
-        ]
+        asked = [name for name, is_required in self.campaign.referrer_targets if is_required]
         missing = [name for name in asked if name not in fields]
         if missing:
             raise SetupRequired(
