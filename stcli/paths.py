@@ -55,6 +55,11 @@ class Home:
     def log_file(self) -> Path:
         return self.logs / "stcli.log"
 
+    @property
+    def schema_file(self) -> Path:
+        """What the first line of a campaign file tells editors to check it against."""
+        return self.config / "campaign.schema.json"
+
     def campaign_file(self, name: str) -> Path:
         """The file of a campaign; a name that is none is refused, so no path leaves the folder."""
         return self.campaigns / f"{campaign_name(name)}.yaml"

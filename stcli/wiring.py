@@ -105,6 +105,13 @@ def _positive(environment: Mapping[str, str], name: str, default: float) -> floa
     return value
 
 
+def campaign_schema_text() -> str:
+    """The JSON Schema of campaign files."""
+    from stcli.config.schema import schema_text
+
+    return schema_text()
+
+
 class Application:
     """Everything of one home, opened when it is first needed."""
 
@@ -236,6 +243,12 @@ class Application:
 
     def settings_of(self, name: CampaignName) -> CampaignConfig:
         return self.files.load(name).config
+
+    def settings_in(self, file: Path) -> CampaignConfig:
+        """The settings in a campaign file that lies anywhere."""
+        from stcli.config.load import load_campaign
+
+        return load_campaign(file, file.stem).config
 
     def checked_settings_of(
         self, name: CampaignName

@@ -48,7 +48,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "disconnect": Entry("connection", "Give a campaign's connection up.", _CONNECT),
     "action": Entry("action", "Show or set what happens when someone joins.", _MAP),
-    "map": Entry("mapping", "Mappings: show, list fields, validate, preview.", _MAP),
+    "map": Entry("mapping", "Mappings: show, edit, set, validate, preview.", _MAP),
     "qualify": Entry("qualify", "Qualification rules, and the qualification pass.", _MAP),
     "sync": Entry("sync", "Customers become referrers; links and counts go back.", _RUN),
     "leads": Entry("passes", "Leads become bookings.", _RUN),
@@ -59,6 +59,8 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry(
         "config", "The campaign file: where it is, what it says, whether it is valid.", _LOOK
     ),
+    "diff": Entry("compare", "What differs between the settings of two campaigns.", _LOOK),
+    "copy": Entry("compare", "Begin a campaign with another one's settings.", _CONNECT),
     "sandbox": Entry("sandbox", "Both APIs on this machine, to try things out.", _TRY),
     "demo": Entry("sandbox", "The whole story on the sandbox, in a throw-away home.", _TRY),
 }

@@ -58,3 +58,6 @@ class TabName(StrEnum):
     REFERRERS = "referrers"
     SYNC = "sync"
     RETURN = "return"
+
+
+AnyTab = Annotated[TabName, typer.Option("--tab", help="Which set of mappings.")]

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+LONG_LIST = 12
+"""A list with more entries than this can be searched."""
+
 
 def is_possible() -> bool:
     """Whether somebody can choose here."""
@@ -14,7 +17,8 @@ def is_possible() -> bool:
 
 
 def choose(question: str, options: Sequence[tuple[str, str]], current: str) -> str:
-    """One of the options, each a value and a line about it; ``current`` is marked at first."""
+    """One of the options, each a value and a line about it; ``current`` is marked at first. In a
+    long list typing narrows it down."""
     import questionary
 
     choices = [questionary.Choice(label, value=value) for value, label in options]
@@ -24,7 +28,10 @@ def choose(question: str, options: Sequence[tuple[str, str]], current: str) -> s
         choices=choices,
         default=default,
         use_jk_keys=False,
-        instruction="(arrow keys, Enter)",
+        use_search_filter=len(choices) > LONG_LIST,
+        instruction="(arrow keys or type to search, Enter)"
+        if len(choices) > LONG_LIST
+        else "(arrow keys, Enter)",
         **_terminal(),
     ).unsafe_ask()
     return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from stcli.cli.arguments import AsJson, OptionalCampaign
+from stcli.cli.config_edit import edit
 from stcli.cli.output import emit, line, pairs
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode
@@ -49,6 +50,18 @@ def show(context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJ
         lambda: line(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip()),
         as_json=as_json,
     )
+    return ExitCode.DONE
+
+
+config.command(epilog="Example: EDITOR=nano stcli config edit spring-hvac")(edit)
+
+
+@config.command(epilog="Example: stcli config schema > campaign.schema.json")
+def schema() -> int:
+    """The JSON Schema of campaign files, which editors use to complete and to check."""
+    from stcli.wiring import campaign_schema_text
+
+    line(campaign_schema_text().rstrip())
     return ExitCode.DONE
 
 

@@ -43,6 +43,16 @@ class StatusName(StrEnum):
     CANCELED = "Canceled"
 
 
+class PropertyName(StrEnum):
+    JOB_STATUS = "job_status"
+
+
+class ExcludedName(StrEnum):
+    RECALL = "recall"
+    WARRANTY = "warranty"
+    NO_CHARGE = "no_charge"
+
+
 class OnCancelName(StrEnum):
     KEEP = "keep"
     UNQUALIFY = "unqualify"
@@ -58,8 +68,11 @@ def show(context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJ
 
     def render() -> None:
         for key, value in values.items():
-            if value not in ({}, None):
-                line(f"{key}: {value}")
+            inner = value.items() if isinstance(value, dict) else [("", value)]
+            for name, one in inner:
+                if one not in ([], {}, None):
+                    shown = ", ".join(map(str, one)) if isinstance(one, list) else one
+                    line(f"{key}.{name}: {shown}" if name else f"{key}: {shown}")
 
     emit({"schema_version": 1, "campaign": name, "qualification": values}, render, as_json=as_json)
     return ExitCode.DONE
@@ -74,6 +87,9 @@ def set_rule(
     context: typer.Context,
     campaign: OptionalCampaign = None,
     method: Annotated[MethodName | None, typer.Option("--method", help="When to qualify.")] = None,
+    prop: Annotated[
+        PropertyName | None, typer.Option("--property", help="What of the job has to be reached.")
+    ] = None,
     value: Annotated[
         StatusName | None, typer.Option("--value", help="The job status that has to be reached.")
     ] = None,
@@ -83,29 +99,78 @@ def set_rule(
     on_cancel: Annotated[
         OnCancelName | None, typer.Option("--on-cancel", help="What a canceled job changes.")
     ] = None,
+    job_types: Annotated[
+        list[str] | None,
+        typer.Option("--job-type", metavar="NAME", help="Only jobs of these; may be repeated."),
+    ] = None,
+    business_units: Annotated[
+        list[str] | None,
+        typer.Option("--business-unit", metavar="NAME", help="Only jobs of these units."),
+    ] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="NAME", help="Only jobs with one of these.")
+    ] = None,
+    minimum_total: Annotated[
+        float | None, typer.Option("--minimum-total", min=0, help="Only jobs of so much or more.")
+    ] = None,
+    exclude: Annotated[
+        list[ExcludedName] | None,
+        typer.Option("--exclude", help="Kinds of job that do not count; may be repeated."),
+    ] = None,
+    max_qualifies: Annotated[
+        int | None,
+        typer.Option(
+            "--max-qualifies", min=0, metavar="N", help="A brake: never more in one pass."
+        ),
+    ] = None,
+    no_conditions: Annotated[
+        bool, typer.Option("--no-conditions", help="Take all conditions out; others may follow.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Set the rule in the campaign file; everything else in the file stays as it is."""
+    """Set the rule in the campaign file; everything else in the file stays as it is.
+
+    All conditions must hold: job type, business unit, tag, minimum total, kinds left out.
+    """
     values: dict[tuple[str | int, ...], object] = {}
-    if value is not None:
+    if value is not None or prop is not None:
         values["qualification", "property"] = "job_status"
+    if value is not None:
         values["qualification", "value"] = value.value
+    for condition, wanted in (
+        ("job_type", job_types),
+        ("business_unit", business_units),
+        ("tag", tags),
+        ("exclude", [kind.value for kind in exclude] if exclude else None),
+        ("minimum_total", _plain_number(minimum_total)),
+    ):
+        if wanted is not None:
+            values["qualification", "conditions", condition] = wanted
+    if max_qualifies is not None:
+        values["qualification", "limits", "max_qualifies"] = max_qualifies
     if method is not None:
         values["qualification", "method"] = method.value
     if hold_days is not None:
         values["qualification", "hold_days"] = hold_days
     if on_cancel is not None:
         values["qualification", "on_cancel"] = on_cancel.value
-    if not values:
+    removed = [("qualification", "conditions")] if no_conditions else []
+    if not values and not removed:
         raise UsageError("nothing to set", "See: stcli qualify set --help")
-    if method is MethodName.REACHES and value is None:
-        raise UsageError(f"{method.value} needs --value", "Such as --value Completed.")
     with application(context) as app:
         name = chosen_campaign(app, campaign)
-        diff = app.files.change(name, values)
+        known = app.settings_of(name).qualification
+        if method is MethodName.REACHES and value is None and known.value is None:
+            raise UsageError(f"{method.value} needs --value", "Such as --value Completed.")
+        diff = app.files.change(name, values, removed)
     note(diff.rstrip() or "Nothing changed.")
     emit({"schema_version": 1, "campaign": name, "diff": diff}, lambda: None, as_json=as_json)
     return ExitCode.DONE
+
+
+def _plain_number(number: float | None) -> float | int | None:
+    """``500`` rather than ``500.0``."""
+    return int(number) if number is not None and number.is_integer() else number
 
 
 @qualify.command("run", epilog="Example: stcli qualify run spring-hvac --dry-run")

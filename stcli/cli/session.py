@@ -56,8 +56,15 @@ def application(context: typer.Context) -> Iterator[Application]:
 
 def campaign_and_code(application: Application, words: list[str]) -> tuple[CampaignName, str]:
     """``[CAMPAIGN] CODE``: the last word is the code, the campaign may be left out."""
+    return campaign_and_word(application, words, "one code, such as: spring-hvac NCLOS3U")
+
+
+def campaign_and_word(
+    application: Application, words: list[str], wanted: str
+) -> tuple[CampaignName, str]:
+    """``[CAMPAIGN] WORD``: the campaign may be left out. ``wanted`` says what the word is."""
     if len(words) > 2:
-        raise UsageError("give a campaign and one code", "Such as: spring-hvac NCLOS3U")
+        raise UsageError("there are too many words", f"Give a campaign and {wanted}")
     return chosen_campaign(application, words[0] if len(words) == 2 else None), words[-1]
 
 

@@ -112,7 +112,7 @@ def show(context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJ
 
 
 def _show(found: SyncOverview) -> None:
-    from stcli.cli.mapping import describe_rule
+    from stcli.cli.rule_text import describe_rule
 
     settings = found.settings
     if settings is None:

@@ -12,8 +12,8 @@ import typer
 
 from stcli.cli import choosing
 from stcli.cli.arguments import AsJson, OptionalCampaign, Yes
-from stcli.cli.mapping import describe_rule
 from stcli.cli.output import emit, line, note, plain, table
+from stcli.cli.rule_text import describe_rule
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import (
     ConfigurationError,
@@ -138,7 +138,7 @@ def setup(
 def _take_pairs(
     rules: dict[str, Rule], words: Sequence[str] | None, flag: str, prefix: str
 ) -> None:
-    from stcli.usecases.sync_setup import rule_from
+    from stcli.usecases.new_rule import rule_from
 
     for word in words or ():
         target, equals, text = word.partition("=")
@@ -235,7 +235,7 @@ def _ask_fields(answers: SyncAnswers, lists: Lists) -> None:
 
 def _ask_source(current: Rule | None, label: str, lists: Lists, *, required: bool) -> Rule | None:
     from stcli.domain.catalog import SYNC_SOURCES
-    from stcli.usecases.sync_setup import rule_from
+    from stcli.usecases.new_rule import rule_from
 
     options = [
         ("name>first_name", "First name (out of Name)"),
@@ -284,7 +284,7 @@ def _ask_returns(answers: SyncAnswers, lists: Lists) -> None:
     from stcli.domain.catalog import RETURN_SOURCES
     from stcli.domain.mapping.rules import sources_of
     from stcli.domain.return_fields import misfit
-    from stcli.usecases.sync_setup import rule_from
+    from stcli.usecases.new_rule import rule_from
 
     before = answers.return_fields
     known = {source.name for source in RETURN_SOURCES}

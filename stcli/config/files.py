@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from stcli.config.document import Document, DocumentPath
-from stcli.config.edit import edit_file, remove_value, set_value
-from stcli.config.load import LoadedCampaign, convert, load_campaign
-from stcli.domain.campaign import CampaignConfig
+from stcli.config.document import DocumentPath, parse_document, read_bytes
+from stcli.config.edit import EditResult, edit_file, remove_value, set_value
+from stcli.config.load import LoadedCampaign, interpret, load_campaign
+from stcli.config.rules_edit import RuleChanges, refuse_faulty, with_rules
+from stcli.domain.campaign import Action, Tab
 from stcli.domain.ids import CampaignName
+from stcli.errors import ConfigurationError, Problem
 from stcli.paths import Home, write_private
 
+_SCHEMA_LINE = "# yaml-language-server: $schema=../campaign.schema.json\n"
 _NEW = """\
 # {name}: see `stcli map fields {name}` for what can be mapped.
 version: 1
@@ -59,7 +62,47 @@ class CampaignFiles:
             tenant_id=tenant_id,
             environment=environment,
         )
-        write_private(self._home.campaign_file(name), text)
+        write_private(self._home.campaign_file(name), _SCHEMA_LINE + text)
+        self._write_schema()
+
+    def copy(
+        self,
+        source: CampaignName,
+        target: CampaignName,
+        *,
+        referral_campaign: str,
+        tenant_id: int | None,
+    ) -> None:
+        """Begin a campaign with another one's settings, comments and all. Nothing is switched on in
+        it, and on another tenant it has no connection values yet."""
+        if self.exists(target):
+            raise ConfigurationError(
+                f"there is a campaign {target} already: {self.path(target)}",
+                f"Choose another name, or look at the difference: stcli diff {source} {target}",
+            )
+        config = self.load(source).config
+        text = read_bytes(self._home.campaign_file(source)).decode()
+        removed: list[DocumentPath] = [("leads", "since"), ("referrers", "since")]
+        values: dict[DocumentPath, object] = {("referral_campaign",): referral_campaign}
+        for tab in (Tab.LEADS, Tab.REFERRERS):
+            if config.booking_tab(tab).action is not Action.NOTHING:
+                values[tab.value, "action"] = Action.NOTHING.value
+        if tenant_id is not None and tenant_id != config.servicetitan.tenant_id:
+            values["servicetitan", "tenant_id"] = tenant_id
+            removed += [("servicetitan", "client_id"), ("servicetitan", "booking_provider")]
+        text = _with(text, values, removed)
+        interpret(parse_document(text, file=self.path(target)))
+        write_private(self._home.campaign_file(target), text)
+        self._write_schema()
+
+    def _write_schema(self) -> None:
+        """Keep what the files' first line points to as this version has it."""
+        from stcli.config.schema import schema_text
+
+        text = schema_text()
+        file = self._home.schema_file
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            write_private(file, text)
 
     def change(
         self,
@@ -70,18 +113,88 @@ class CampaignFiles:
         """Set and remove these values and nothing else; the difference as text. What would not be a
         valid campaign file is not written."""
 
-        def changed(text: str) -> str:
-            for path in removed:
-                text = remove_value(text, path)
-            for path, value in values.items():
-                text = set_value(text, path, value)
-            return text
+        return self.edit(name, lambda text, _before: _with(text, values, removed)).diff
 
-        return edit_file(self._home.campaign_file(name), changed, _check).diff
+    def text(self, name: CampaignName) -> str:
+        """The whole file as it stands, also where it is not valid."""
+        path = self._home.campaign_file(name)
+        if not path.exists():
+            self.load(name)
+        try:
+            return read_bytes(path).decode()
+        except UnicodeDecodeError:
+            raise ConfigurationError(
+                f"{path} is not text in UTF-8", "Save it as UTF-8 with your editor."
+            ) from None
+
+    def judged(self, name: CampaignName, text: str) -> list[Problem]:
+        """What would be wrong with a campaign file of this text; that a tab still lacks mappings is
+        not."""
+        try:
+            loaded = interpret(parse_document(text, file=self.path(name)))
+        except ConfigurationError as error:
+            return list(error.problems) or [Problem(self.path(name), 1, 1, "", error.message)]
+        return [
+            loaded.place(tab, fault)
+            for tab in loaded.verdicts
+            for fault in loaded.faults(tab)
+            if not (fault.is_warning or fault.is_incomplete)
+        ]
+
+    def replace(self, name: CampaignName, before: str, after: str) -> str:
+        """Put a new text in the place of ``before``; the difference. ``ConfigurationError`` where
+        somebody changed the file meanwhile, or where the new text is no valid campaign file."""
+        path = self._home.campaign_file(name)
+
+        def change(text: str) -> str:
+            if text != before:
+                raise ConfigurationError(
+                    f"{path} was changed by somebody else meanwhile, so it was left as it is", ""
+                )
+            return after
+
+        return edit_file(path, change, interpret).diff
+
+    def edit(
+        self,
+        name: CampaignName,
+        change: Callable[[str, LoadedCampaign], str],
+        accept: Callable[[LoadedCampaign], None] = lambda _after: None,
+    ) -> EditResult:
+        """Replace a file's text by ``change`` of it and of what it says. What is no valid campaign
+        file afterwards, or what ``accept`` raises for, is not written."""
+        path = self._home.campaign_file(name)
+
+        def changed(text: str) -> str:
+            return change(text, interpret(parse_document(text, file=str(path))))
+
+        if not path.exists():
+            self.load(name)
+        return edit_file(path, changed, lambda document: accept(interpret(document)))
+
+    def set_rules(
+        self, name: CampaignName, tab: Tab, changes: RuleChanges
+    ) -> tuple[str, LoadedCampaign]:
+        """Set and take out mappings of a tab; the difference as text, and what the file says then.
+        A mapping that is wrong is refused; one that lacks others beside it is not."""
+        after: list[LoadedCampaign] = []
+
+        def accept(loaded: LoadedCampaign) -> None:
+            refuse_faulty(loaded, tab, [t for t, rule in changes.items() if rule is not None])
+            after.append(loaded)
+
+        edited = self.edit(
+            name, lambda text, before: with_rules(text, before, tab, changes), accept
+        )
+        return edited.diff, after[-1]
 
     def remove(self, name: CampaignName) -> None:
         self._home.campaign_file(name).unlink(missing_ok=True)
 
 
-def _check(document: Document) -> None:
-    convert(document, CampaignConfig, what="campaign file")
+def _with(text: str, values: Mapping[DocumentPath, object], removed: Sequence[DocumentPath]) -> str:
+    for path in removed:
+        text = remove_value(text, path)
+    for path, value in values.items():
+        text = set_value(text, path, value)
+    return text

@@ -32,9 +32,7 @@ from stcli.domain.mapping.rules import DATA_TYPES
 from stcli.domain.mapping.validate import (
     Fault,
     TabVerdict,
-    check_bookings,
-    check_return,
-    check_sync,
+    check_tab,
 )
 from stcli.domain.nearest import nearest, suggestion
 from stcli.errors import ConfigurationError, Problem, UsageError
@@ -62,16 +60,17 @@ class LoadedCampaign:
 
     def problems(self, tab: Tab) -> list[Problem]:
         """Faults of a tab's mapping with their place, warnings left out."""
-        return [self._problem(tab, f) for f in self._faults(tab) if not f.is_warning]
+        return [self.place(tab, f) for f in self.faults(tab) if not f.is_warning]
 
     def warnings(self, tab: Tab) -> list[Problem]:
-        return [self._problem(tab, f) for f in self._faults(tab) if f.is_warning]
+        return [self.place(tab, f) for f in self.faults(tab) if f.is_warning]
 
-    def _faults(self, tab: Tab) -> Sequence[Fault]:
+    def faults(self, tab: Tab) -> Sequence[Fault]:
         verdict = self.verdicts.get(tab)
         return () if verdict is None else verdict.faults
 
-    def _problem(self, tab: Tab, fault: Fault) -> Problem:
+    def place(self, tab: Tab, fault: Fault) -> Problem:
+        """A fault of a tab's mapping with its place in the file."""
         path: DocumentPath = (*FIELDS_OF[tab], *fault.path)
         hint = suggestion(fault.found, fault.allowed) if fault.found else ""
         if fault.allowed and not hint:
@@ -91,15 +90,19 @@ def load_campaign(path: Path, name: str) -> LoadedCampaign:
             f"there is no campaign {name!r}: {path} does not exist",
             f"Begin it with: stcli connect {name} --tenant-id ID",
         ) from None
+    return interpret(document)
+
+
+def interpret(document: Document) -> LoadedCampaign:
+    """What a campaign file that was read says; ``ConfigurationError`` as in ``load_campaign``."""
     config = convert(document, CampaignConfig, what="campaign file")
     return LoadedCampaign(config, document, check(config))
 
 
 def check(config: CampaignConfig) -> dict[Tab, TabVerdict]:
     """The catalogue's verdict on every tab that the file has."""
-    checks = {Tab.SYNC: check_sync, Tab.RETURN: check_return}
     tabs = Tab if config.sync is not None else (Tab.LEADS, Tab.REFERRERS)
-    return {tab: checks.get(tab, check_bookings)(config.rules_of(tab)) for tab in tabs}
+    return {tab: check_tab(tab.value, config.rules_of(tab)) for tab in tabs}
 
 
 def load_settings(path: Path) -> AccountSettings:

@@ -232,6 +232,11 @@ RETURN = Catalogue(
 )
 
 
+def catalogue_of(tab: str) -> Catalogue:
+    """The fields of a tab of the campaign file."""
+    return {"sync": SYNC, "return": RETURN}.get(tab, BOOKINGS)
+
+
 JOB_STATUSES = ("Scheduled", "Dispatched", "InProgress", "Hold", "Completed", "Canceled")
 """ServiceTitan JPM v2, JobStatus."""
 

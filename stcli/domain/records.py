@@ -6,7 +6,7 @@ where it sends an instant (ServiceTitan).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -89,12 +89,14 @@ class Campaign:
     @property
     def referrer_targets(self) -> list[tuple[str, bool]]:
         """The fields of the referrers' form as targets of a mapping, each with whether the campaign
-        requires it. Those that are properties of a user of their own are left out."""
-        return [
-            (f"meta.{entry.label}", entry.required)
-            for entry in self.referrer_fields
-            if entry.label and entry.label.casefold() not in _OWN_LABELS
-        ]
+        requires it."""
+        return [(f"meta.{one.label}", one.required) for one in form_fields(self.referrer_fields)]
+
+
+def form_fields(fields: Sequence[CampaignField]) -> list[CampaignField]:
+    """The fields of a form that come as ``meta``: those without a label, and those that are
+    properties of a user of their own, are left out."""
+    return [one for one in fields if one.label and one.label.casefold() not in _OWN_LABELS]
 
 
 class ContactType(StrEnum):

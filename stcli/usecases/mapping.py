@@ -9,6 +9,7 @@ from stcli.domain.campaign import CampaignConfig, Tab
 from stcli.domain.ids import CampaignName
 from stcli.domain.mapping.apply import (
     MappedField,
+    Options,
     Subject,
     Unmappable,
     draft_booking,
@@ -31,6 +32,10 @@ class Preview:
     draft: BookingDraft | Unmappable
 
 
+SAMPLE_PAGES = 20
+"""How far the user list is read for somebody to show, at most."""
+
+
 async def preview(
     config: CampaignConfig, tab: Tab, code: str, referral: ReferralGateway, crm: CrmGateway
 ) -> Preview:
@@ -46,24 +51,51 @@ async def preview(
         raise UsageError(
             f"{code} belongs to another campaign than {campaign.code}", "Check the code."
         )
-    wanted = PersonType.LEAD if tab is Tab.LEADS else PersonType.REFERRER
-    if person.type is not wanted:
+    if person.type is not _KINDS[tab]:
         raise UsageError(
             f"{code} is a {'referrer' if tab is Tab.LEADS else 'lead'}, not one for this tab",
             "Add --tab referrers." if tab is Tab.LEADS else "Add --tab leads.",
         )
-    referrer = None
-    if person.referrer_id is not None:
-        try:
-            referrer = await referral.user(str(person.referrer_id))
-        except RecordNotFound:
-            referrer = None
-    return await _mapped(config, tab, Subject(person, campaign, referrer), crm)
+    options = await resolve_options(crm, config.rules_of(tab))
+    return _mapped(config, tab, await _subject(person, campaign, referral), options)
 
 
-async def _mapped(config: CampaignConfig, tab: Tab, subject: Subject, crm: CrmGateway) -> Preview:
-    fields = config.booking_tab(tab).fields
-    options = await resolve_options(crm, fields)
+async def preview_some(
+    config: CampaignConfig, tab: Tab, number: int, referral: ReferralGateway, crm: CrmGateway
+) -> list[Preview]:
+    """The same for the newest people that the first pages of the user list show."""
+    campaign = await referral.campaign(config.referral_campaign)
+    found: list[Person] = []
+    async for page in pages_from(referral.users_page):
+        found += [
+            person
+            for person in page.people
+            if person.campaign_id == campaign.id and person.type is _KINDS[tab]
+        ]
+        if page.page >= SAMPLE_PAGES:
+            break
+    newest = sorted(found, key=lambda person: person.id, reverse=True)[:number]
+    options = await resolve_options(crm, config.rules_of(tab))
+    return [
+        _mapped(config, tab, await _subject(person, campaign, referral), options)
+        for person in newest
+    ]
+
+
+_KINDS = {Tab.LEADS: PersonType.LEAD, Tab.REFERRERS: PersonType.REFERRER}
+
+
+async def _subject(person: Person, campaign: Campaign, referral: ReferralGateway) -> Subject:
+    if person.referrer_id is None:
+        return Subject(person, campaign)
+    try:
+        return Subject(person, campaign, await referral.user(str(person.referrer_id)))
+    except RecordNotFound:
+        return Subject(person, campaign)
+
+
+def _mapped(config: CampaignConfig, tab: Tab, subject: Subject, options: Options) -> Preview:
+    fields = config.rules_of(tab)
     return Preview(
         subject.person,
         tuple(map_fields(subject, fields)),

@@ -6,13 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stcli.domain.campaign import CampaignConfig, SyncType
-from stcli.domain.mapping.rules import Dynamic, ManualInput, Rule, Template, sources_of
+from stcli.domain.mapping.rules import (
+    Dynamic,
+    Rule,
+    as_written,
+)
 from stcli.domain.mapping.validate import TabVerdict, check_return, check_sync
 from stcli.domain.nearest import suggestion
 from stcli.domain.records import CustomFieldType
-from stcli.domain.return_fields import misfit
-from stcli.errors import ConfigurationError, RecordNotFound, SetupRequired, UsageError
-from stcli.usecases.passes.custom_fields import field_named
+from stcli.errors import ConfigurationError, RecordNotFound, SetupRequired
+from stcli.usecases.passes.custom_fields import (
+    custom_field_sources,
+    field_named,
+    return_fields,
+)
 from stcli.usecases.ports import ReferralGateway
 
 RECOMMENDED: Mapping[str, Rule] = {
@@ -72,27 +79,6 @@ async def ask_for_fields(referral: ReferralGateway, code: str) -> Sequence[tuple
         ) from None
 
 
-def rule_from(text: str) -> Rule:
-    """A mapping in one word: ``name>first_name`` reads a field through transforms, ``"Text"`` is
-    always the same, ``{name} of {address.city}`` is a template."""
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        return ManualInput(type="manual_input", value=text[1:-1])
-    if "{" in text:
-        return Template(type="template", template=text)
-    source, *transforms = (part.strip() for part in text.split(">"))
-    if not source or not all(transforms):
-        raise UsageError(
-            f"{text!r} is no mapping", 'Such as name, name>first_name, "a text" or {name}.'
-        )
-    return Dynamic.model_validate({"type": "dynamic", "from": source, "transform": transforms})
-
-
-def written(rule: Rule) -> dict[str, object]:
-    """A rule as the file has it, without what goes without saying."""
-    values = rule.model_dump(by_alias=True, mode="json")
-    return {name: value for name, value in values.items() if value not in ("", [])}
-
-
 def check_answers(answers: SyncAnswers, lists: Lists) -> None:
     """Raise what keeps these answers from being run: unknown names, missing fields, wrong types."""
     _refuse(check_sync(answers.fields), "sync.fields", "--map")
@@ -117,24 +103,9 @@ def check_answers(answers: SyncAnswers, lists: Lists) -> None:
         )
     if lists.custom_fields is None:
         return
-    for rule in answers.fields.values():
-        for source in sources_of(rule):
-            if source.startswith("custom_field:"):
-                field_named(source.removeprefix("custom_field:"), lists.custom_fields, source)
-    taken: set[int] = set()
-    for target, rule in answers.return_fields.items():
-        found = field_named(target.removeprefix("custom_field:"), lists.custom_fields, target)
-        if found.id in taken:
-            raise ConfigurationError(
-                f"the custom field {found.name!r} is mapped twice", "Leave one out."
-            )
-        taken.add(found.id)
-        problem = misfit(rule, found)
-        if problem:
-            raise ConfigurationError(
-                f"the custom field {found.name!r} {problem}",
-                "Links and codes need a Text field, counts a Text or a Numeric one.",
-            )
+    for name, target in custom_field_sources(answers.fields).items():
+        field_named(name, lists.custom_fields, target)
+    return_fields(answers.return_fields, lists.custom_fields)
 
 
 def _refuse(verdict: TabVerdict, where: str, flag: str) -> None:
@@ -173,14 +144,14 @@ def file_changes(
         ("return_fields", sync.return_fields, answers.return_fields),
     ):
         if not before and after:
-            values["sync", name] = {target: written(rule) for target, rule in after.items()}
+            values["sync", name] = {target: as_written(rule) for target, rule in after.items()}
             continue
         if before and not after:
             gone.append(("sync", name))
             continue
         for target, rule in after.items():
             if before.get(target) != rule:
-                values["sync", name, target] = written(rule)
+                values["sync", name, target] = as_written(rule)
         gone += [("sync", name, target) for target in before if target not in after]
     for name, value in answers.filter.items():
         values["sync", "filter", name] = value
@@ -194,11 +165,11 @@ def file_changes(
 def _new_tab(kind: SyncType, answers: SyncAnswers) -> dict[str, object]:
     tab: dict[str, object] = {
         "type": kind.value,
-        "fields": {target: written(rule) for target, rule in answers.fields.items()},
+        "fields": {target: as_written(rule) for target, rule in answers.fields.items()},
     }
     if answers.return_fields:
         tab["return_fields"] = {
-            target: written(rule) for target, rule in answers.return_fields.items()
+            target: as_written(rule) for target, rule in answers.return_fields.items()
         }
     if answers.filter:
         tab["filter"] = answers.filter

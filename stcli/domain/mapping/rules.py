@@ -49,6 +49,15 @@ Rule = Annotated[Dynamic | ManualInput | ManualSelect | Template, Field(discrimi
 DATA_TYPES = ("dynamic", "manual_input", "manual_select", "template")
 
 
+def as_written(rule: Rule) -> dict[str, object]:
+    """A rule as a file has it, without what goes without saying."""
+    values = rule.model_dump(by_alias=True, mode="json")
+    return {name: value for name, value in values.items() if name in _SAID or value not in ("", [])}
+
+
+_SAID = frozenset({"type", "from", "value", "template"})
+
+
 def sources_of(rule: Rule) -> tuple[str, ...]:
     """The fields that a rule reads; none of a template that is none."""
     match rule:

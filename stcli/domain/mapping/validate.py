@@ -30,6 +30,8 @@ class Fault:
     found: str = ""
     allowed: tuple[str, ...] = ()
     is_warning: bool = False
+    is_incomplete: bool = False
+    """Nothing is wrong with the rule; something else has to be mapped beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class TabVerdict:
     @property
     def ready(self) -> bool:
         return not self.missing and all(fault.is_warning for fault in self.faults)
+
+
+def check_tab(tab: str, fields: Mapping[str, Rule]) -> TabVerdict:
+    """The verdict on the mappings of a tab of the campaign file."""
+    return {"sync": check_sync, "return": check_return}.get(tab, check_bookings)(fields)
 
 
 def check_bookings(fields: Mapping[str, Rule]) -> TabVerdict:
@@ -211,6 +218,7 @@ def _address(fields: Mapping[str, Rule]) -> Iterator[Fault]:
         yield Fault(
             (mapped[0],),
             "an address is taken only whole: also map " + ", ".join(missing),
+            is_incomplete=True,
         )
 
 

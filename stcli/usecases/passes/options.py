@@ -25,13 +25,14 @@ async def resolve_options(crm: CrmGateway, fields: Mapping[str, Rule]) -> Option
         rule = fields.get(target)
         if rule is None:
             continue
-        options[target] = await _lister(crm, target)()
+        options[target] = await lister(crm, target)()
         if isinstance(rule, ManualInput | ManualSelect):
             one_of(target, rule.value, options[target])
     return options
 
 
-def _lister(crm: CrmGateway, name: str) -> Callable[[], Awaitable[Sequence[NamedOption]]]:
+def lister(crm: CrmGateway, name: str) -> Callable[[], Awaitable[Sequence[NamedOption]]]:
+    """How to ask for what a tenant has to choose from at a target or a condition."""
     return {
         "campaign": crm.campaigns,
         "business_unit": crm.business_units,
@@ -65,7 +66,7 @@ async def resolve_conditions(crm: CrmGateway, conditions: Conditions) -> Resolve
     async def numbers(name: str, values: Sequence[str]) -> frozenset[int]:
         if not values:
             return frozenset()
-        options = await _lister(crm, name)()
+        options = await lister(crm, name)()
         return frozenset(one_of(name, value, options) for value in values)
 
     return ResolvedConditions(

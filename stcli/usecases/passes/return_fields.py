@@ -21,7 +21,6 @@ from stcli.domain.records import Customer
 from stcli.domain.return_fields import (
     ReturnField,
     is_same,
-    misfit,
     to_write,
     wanted_values,
 )
@@ -39,7 +38,7 @@ from stcli.store.failures import FailureState, clear_failure
 from stcli.store.people import people_by_id
 from stcli.usecases.passes.bookings import find_campaign
 from stcli.usecases.passes.context import PassContext
-from stcli.usecases.passes.custom_fields import field_named
+from stcli.usecases.passes.custom_fields import return_fields
 from stcli.usecases.passes.failing import record_failure
 from stcli.usecases.passes.feeds import customers_up_to_date, suppressions_up_to_date
 from stcli.usecases.passes.pipeline import BATCH, SILENT_WRITES_THAT_STOP, Pipeline
@@ -104,7 +103,9 @@ class _ReturnPass:
         await self._make_failed_due()
         due = await context.in_state(enrolments.count_returns, context.campaign)
         if is_new or due:
-            self.fields = await resolve_return_fields(context, self.rules)
+            self.fields = return_fields(
+                self.rules, await context.crm.custom_fields(), "sync.return_fields"
+            )
         if is_new:
             await context.in_state(
                 enrolments.apply_return_rule,
@@ -441,28 +442,3 @@ class _ReturnPass:
 def _refused(write: WriteBack, error: ApiError) -> Outcome:
     failure = Failure(str(write.row.customer_id), error.message, error.trace_id)
     return Outcome(write, failure=failure)
-
-
-async def resolve_return_fields(
-    context: PassContext, rules: Mapping[str, Rule]
-) -> list[ReturnField]:
-    """The tenant's custom fields behind the targets; ``ConfigurationError`` for one that it does
-    not have, that does not take the value, or that is mapped twice."""
-    known = await context.crm.custom_fields()
-    found: list[ReturnField] = []
-    for target, rule in rules.items():
-        name = target.removeprefix("custom_field:")
-        where = f'sync.return_fields."{target}"'
-        field = field_named(name, known, where)
-        problem = misfit(rule, field)
-        if problem:
-            raise ConfigurationError(
-                f"{where}: the custom field {field.name!r} {problem}",
-                "Links and codes need a Text field, counts a Text or a Numeric one.",
-            )
-        if any(other.field.id == field.id for other in found):
-            raise ConfigurationError(
-                f"{where}: the custom field {field.name!r} is mapped twice", "Leave one out."
-            )
-        found.append(ReturnField(target, field, rule))
-    return found

@@ -12,13 +12,13 @@ from stcli.domain.campaign import SyncTab, SyncType
 from stcli.domain.catalog import SYNC_TARGETS
 from stcli.domain.enrolment import REFERRERS, EnrolmentState, Filter, utc_day
 from stcli.domain.enrolment_plan import EnrolmentRules, fingerprint
-from stcli.domain.mapping.rules import Rule, sources_of
+from stcli.domain.mapping.rules import Rule
 from stcli.domain.outcome import PLAN_LINES, Count, SkipReason
 from stcli.domain.records import Campaign
 from stcli.errors import ConfigurationError, SafetyStop, SetupRequired
 from stcli.usecases.passes.bookings import find_campaign
 from stcli.usecases.passes.context import PassContext
-from stcli.usecases.passes.custom_fields import field_named
+from stcli.usecases.passes.custom_fields import custom_field_sources, field_named
 from stcli.usecases.passes.enrolment_look import Look
 from stcli.usecases.passes.enrolment_write import Writing
 from stcli.usecases.passes.feeds import (
@@ -140,12 +140,7 @@ class _SyncPass:
         )
 
     async def _custom_fields(self, fields: dict[str, Rule]) -> dict[str, int]:
-        names = [
-            name.removeprefix("custom_field:")
-            for rule in fields.values()
-            for name in sources_of(rule)
-            if name.startswith("custom_field:")
-        ]
+        names = custom_field_sources(fields)
         if not names:
             return {}
         known = await self.context.crm.custom_fields()

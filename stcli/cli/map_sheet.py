@@ -1,0 +1,219 @@
+"""The three columns of a tab while somebody walks through them on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stcli.cli import choosing
+from stcli.cli.map_set import setup_line
+from stcli.cli.output import note, plain
+from stcli.cli.rule_text import describe_rule, sides
+from stcli.domain.catalog import Source, Target, catalogue_of
+from stcli.domain.mapping.rules import Dynamic, ManualInput, ManualSelect, Rule, Template
+from stcli.domain.mapping.transforms import TRANSFORMS
+from stcli.domain.mapping.validate import check_tab
+from stcli.domain.nearest import suggestion
+from stcli.errors import UsageError
+from stcli.usecases.new_rule import RuleRequest
+
+if TYPE_CHECKING:
+    from stcli.domain.campaign import Tab
+    from stcli.domain.ids import CampaignName
+    from stcli.usecases.field_lists import FieldLists
+
+SAVE, LEAVE, BACK = "\0save", "\0leave", "\0back"
+FIELD, FIXED, OPTION, TEMPLATE, NOTHING = "field", "fixed", "option", "template", "nothing"
+
+
+class Sheet:
+    """The three columns while somebody works on them."""
+
+    def __init__(
+        self, name: CampaignName, tab: Tab, lists: FieldLists, before: Mapping[str, Rule]
+    ) -> None:
+        self.name = name
+        self.tab = tab
+        self.lists = lists
+        self.before = dict(before)
+        self.rules = dict(before)
+
+    @property
+    def changes(self) -> dict[str, Rule | None]:
+        """What differs from the file; None takes a mapping out."""
+        gone: dict[str, Rule | None] = {t: None for t in self.before if t not in self.rules}
+        new = {t: rule for t, rule in self.rules.items() if self.before.get(t) != rule}
+        return {**gone, **new}
+
+    def walk(self) -> bool:
+        """Until somebody leaves; whether the changes are to be saved."""
+        last = ""
+        while True:
+            chosen = choosing.choose(self._heading(), [*self._rows(), *self._ends()], last)
+            if chosen == SAVE:
+                return True
+            if chosen == LEAVE:
+                how = self._leave()
+                if how != BACK:
+                    return how == SAVE
+                continue
+            last = chosen
+            target = self._target(chosen)
+            if target is not None:
+                last = target.name
+                self._map(target)
+
+    # The list
+
+    def _heading(self) -> str:
+        verdict = check_tab(self.tab.value, self.rules)
+        unsaved = f" ({len(self.changes)} unsaved)" if self.changes else ""
+        return f"{self.name} {self.tab.value}{unsaved}. {setup_line(self.tab, verdict)}"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """Targets with their data type and where they come from: required ones first, then those
+        that are mapped, then the rest."""
+        known = {target.name: target for target in self.lists.targets}
+        names = [*known, *(name for name in self.rules if name not in known)]
+        order = sorted(
+            names,
+            key=lambda name: (not _is_required(known.get(name)), name not in self.rules),
+        )
+        width = max(len(name) for name in names) + 2 if names else 0
+        return [
+            (name, self._row(name, is_required=_is_required(known.get(name)), width=width))
+            for name in order
+        ]
+
+    def _row(self, name: str, *, is_required: bool, width: int) -> str:
+        rule = self.rules.get(name)
+        shown = f"{plain(name)} *" if is_required else plain(name)
+        where = "not mapped" if rule is None else f"{rule.type}: {plain(describe_rule(rule))}"
+        return f"{shown:<{width}} {where}"
+
+    def _ends(self) -> list[tuple[str, str]]:
+        return [(SAVE, "Save and leave"), (LEAVE, "Leave without saving")]
+
+    def _leave(self) -> str:
+        if not self.changes:
+            return LEAVE
+        return choosing.choose(
+            f"{len(self.changes)} changes are not saved",
+            [(SAVE, "Save them"), (LEAVE, "Throw them away"), (BACK, "Go on editing")],
+            SAVE,
+        )
+
+    def _target(self, name: str) -> Target | None:
+        """The target that was chosen; where it stands for any name, the name is asked for."""
+        for placeholder in ("LABEL", "NAME"):
+            if name.endswith(placeholder) and name not in self.rules:
+                text = choosing.type_in(f"{name}: which {placeholder.lower()}? (empty: none)")
+                if not text:
+                    return None
+                name = name.removesuffix(placeholder) + text
+        known = {target.name: target for target in self.lists.targets}
+        pattern = catalogue_of(self.tab.value).target(name)
+        found = known.get(name) or pattern
+        return None if found is None else replace(found, name=name)
+
+    # One mapping
+
+    def _map(self, target: Target) -> None:
+        """Ask until the mapping is right, or somebody goes back."""
+        while True:
+            kind = self._kind(target)
+            if kind == BACK:
+                return
+            if kind == NOTHING:
+                self.rules.pop(target.name, None)
+                return
+            try:
+                rule = self._rule(target, kind)
+            except UsageError as error:
+                note(f"{error.message}. {error.hint}")
+                continue
+            if rule is None:
+                continue
+            faults = [
+                fault
+                for fault in check_tab(self.tab.value, {**self.rules, target.name: rule}).faults
+                if fault.path[:1] == (target.name,)
+                and not (fault.is_warning or fault.is_incomplete)
+            ]
+            if not faults:
+                self.rules[target.name] = rule
+                return
+            for fault in faults:
+                note(f"{fault.message}. {suggestion(fault.found, fault.allowed)}".strip())
+
+    def _kind(self, target: Target) -> str:
+        origin, _ = sides(self.tab)
+        example = f", such as {plain(target.example)}" if target.example else ""
+        options = [
+            (FIELD, f"dynamic: a field of {origin}"),
+            (FIXED, "manual input: the same text for everyone"),
+            *([(OPTION, "manual select: one of its options")] if target.options else []),
+            (TEMPLATE, "template: a text with fields in it"),
+            *([(NOTHING, "not mapped")] if target.name in self.rules else []),
+            (BACK, "back to the list"),
+        ]
+        rule = self.rules.get(target.name)
+        current = {"manual_input": FIXED, "manual_select": OPTION, "template": TEMPLATE}
+        return choosing.choose(
+            f"{plain(target.name)} ({target.type.value}{example})",
+            options,
+            FIELD if rule is None else current.get(rule.type, FIELD),
+        )
+
+    def _rule(self, target: Target, kind: str) -> Rule | None:
+        now = self.rules.get(target.name)
+        if kind == FIXED:
+            text = choosing.type_in("The text", now.value if isinstance(now, ManualInput) else "")
+            return RuleRequest(value=text).rule()
+        if kind == OPTION:
+            current = now.value if isinstance(now, ManualSelect) else ""
+            options = [(option, plain(option)) for option in target.options]
+            return RuleRequest(option=choosing.choose("Which one", options, current)).rule()
+        if kind == TEMPLATE:
+            current = now.template if isinstance(now, Template) else ""
+            text = choosing.type_in("The text, with fields such as {first_name}", current)
+            before = now.transform if isinstance(now, Template) else ()
+            return RuleRequest(template=text, transforms=before).rule() if text else None
+        return self._dynamic(target, now if isinstance(now, Dynamic) else None)
+
+    def _dynamic(self, target: Target, now: Dynamic | None) -> Rule | None:
+        sources = [source for source in self.lists.sources if self.lists.takes(target, source)]
+        options = [(s.name, _about(s)) for s in sources]
+        if now is not None and now.source not in {value for value, _ in options}:
+            options.insert(0, (now.source, plain(now.source)))
+        chosen = choosing.choose(
+            "Which field", [*options, (BACK, "back")], now.source if now else ""
+        )
+        if chosen == BACK:
+            return None
+        for placeholder in ("LABEL", "NAME"):
+            if chosen.endswith(placeholder):
+                text = choosing.type_in(f"{chosen}: which {placeholder.lower()}?")
+                if not text:
+                    return None
+                chosen = chosen.removesuffix(placeholder) + text
+        transforms = choosing.type_in(
+            f"Transforms, in order, separated by > ({', '.join(TRANSFORMS)}; empty: none)",
+            ">".join(now.transform) if now else "",
+        )
+        default = choosing.type_in("Where it is empty (empty: nothing)", now.default if now else "")
+        return RuleRequest(
+            source=chosen,
+            transforms=[part.strip() for part in transforms.split(">") if part.strip()],
+            default=default,
+        ).rule()
+
+
+def _is_required(target: Target | None) -> bool:
+    return target is not None and target.required
+
+
+def _about(source: Source) -> str:
+    example = f" (such as {plain(source.example)})" if source.example else ""
+    return f"{plain(source.name)}: {plain(source.label)}{example}"

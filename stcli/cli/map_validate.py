@@ -1,0 +1,139 @@
+"""``stcli map validate``: is a campaign ready, by its file alone or by both systems too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stcli.cli.arguments import AsJson, OptionalCampaign
+from stcli.cli.output import emit, line, note, plain, show_error
+from stcli.cli.session import application, chosen_campaign
+from stcli.errors import ConfigurationError, ExitCode, Problem, StcliError, worst
+
+if TYPE_CHECKING:
+    from stcli.config.load import LoadedCampaign
+    from stcli.domain.campaign import CampaignConfig, Tab
+    from stcli.domain.ids import CampaignName
+    from stcli.usecases.online_check import Finding
+    from stcli.wiring import Application
+
+
+def validate(
+    context: typer.Context,
+    campaign: OptionalCampaign = None,
+    every: Annotated[bool, typer.Option("--all", help="Every campaign of this home.")] = False,
+    online: Annotated[
+        bool,
+        typer.Option("--online", help="Also ask both systems whether all names and ids exist."),
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Is the campaign ready? Offline and fast; every problem at once, each with its place."""
+    from stcli.usecases.report import SCHEMA_VERSION
+
+    with application(context) as app:
+        names = app.files.names() if every else [chosen_campaign(app, campaign)]
+        checked = [_validated(app, name, online=online, as_json=as_json) for name in names]
+    documents = [document for document, _ in checked]
+    single: dict[str, object] = (
+        {
+            "schema_version": SCHEMA_VERSION,
+            "ready": all(document["ready"] for document in documents),
+            "campaigns": documents,
+        }
+        if every
+        else documents[0]
+    )
+    emit(single, lambda: None, as_json=as_json)
+    return worst([code for _, code in checked])
+
+
+def _validated(
+    app: Application, name: CampaignName, *, online: bool, as_json: bool
+) -> tuple[dict[str, object], ExitCode]:
+    """One campaign's document and what the command ends with for it."""
+    from stcli.usecases.readiness import tab_status
+    from stcli.usecases.report import SCHEMA_VERSION, error_value, problem_values
+
+    document: dict[str, object] = {"schema_version": SCHEMA_VERSION, "campaign": name}
+    try:
+        loaded = app.files.load(name)
+    except ConfigurationError as error:
+        if not as_json:
+            line(f"{name}: not valid")
+            _show_problems(error.problems)
+        document |= {"ready": False, "tabs": {}, "problems": problem_values(error.problems)}
+        return document, ExitCode.CONFIGURATION
+    tabs = tab_status(loaded.config, loaded.verdicts)
+    problems = [p for tab in tabs for p in loaded.problems(tab)]
+    warnings = [p for tab in _used(loaded) for p in loaded.warnings(tab)]
+    found: list[Finding] = []
+    failed: StcliError | None = None
+    if online:
+        try:
+            found = _online(app, name, loaded.config)
+        except StcliError as error:
+            failed = error
+    seen = [loaded.document.problem(f.path, f.message, f.hint) for f in found if not f.is_warning]
+    warnings += [loaded.document.problem(f.path, f.message, f.hint) for f in found if f.is_warning]
+    ready = all(tab.ready for tab in tabs.values()) and not seen and failed is None
+    if not as_json:
+        _show_validated(name, loaded, ready=ready)
+        _show_problems(seen)
+        for warning in warnings:
+            note(f"Warning: {plain(warning)}")
+        if failed is not None:
+            show_error(failed, as_json=False)
+    document |= {
+        "ready": ready,
+        "tabs": {
+            tab.value: {"ready": entry.ready, "missing": list(entry.missing)}
+            for tab, entry in tabs.items()
+        },
+        "problems": problem_values([*problems, *seen]),
+        "warnings": problem_values(warnings),
+    }
+    if failed is not None:
+        document["error"] = error_value(failed)
+    codes = [ExitCode.DONE if ready or failed else ExitCode.CONFIGURATION]
+    return document, worst([*codes, *([failed.exit_code] if failed else [])])
+
+
+def _online(app: Application, name: CampaignName, config: CampaignConfig) -> list[Finding]:
+    from stcli.cli import running
+    from stcli.usecases.online_check import OnlineCheck
+
+    async def body() -> list[Finding]:
+        async with app.open_referral() as referral, app.crm_for(name, config) as crm:
+            return await OnlineCheck(config, referral, crm).run()
+
+    return running.run(lambda _stop: body())
+
+
+def _used(loaded: LoadedCampaign) -> list[Tab]:
+    from stcli.domain.campaign import in_use
+
+    return [tab for tab in in_use(loaded.config) if tab in loaded.verdicts]
+
+
+def _show_validated(name: str, loaded: LoadedCampaign, *, ready: bool) -> None:
+    from stcli.usecases.readiness import tab_status
+
+    line(f"{name}: {'ready' if ready else 'Setup Required'}")
+    for tab, entry in tab_status(loaded.config, loaded.verdicts).items():
+        if entry.action == "nothing":
+            line(f"  {tab.value}: not in use")
+        elif entry.missing:
+            line(f"  {tab.value}: not mapped: {', '.join(entry.missing)}")
+        else:
+            line(f"  {tab.value}: {'ready' if entry.ready else 'has problems'}")
+        _show_problems(loaded.problems(tab))
+
+
+def _show_problems(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        line(f"  {plain(problem)}")
+        if problem.hint:
+            line(f"      {plain(problem.hint)}")

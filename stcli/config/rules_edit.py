@@ -1,0 +1,55 @@
+"""Changes mappings in a campaign file's text, touching no more of it than they have to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from stcli.config.edit import remove_value, set_value
+from stcli.config.load import FIELDS_OF, LoadedCampaign
+from stcli.domain.campaign import Tab
+from stcli.domain.mapping.rules import Rule, as_written
+from stcli.errors import ConfigurationError
+
+RuleChanges = Mapping[str, Rule | None]
+"""Targets with their new rule; None takes the mapping out."""
+
+
+def with_rules(text: str, before: LoadedCampaign, tab: Tab, changes: RuleChanges) -> str:
+    """``text`` with these mappings. A rule that keeps its data type changes key by key, so that
+    comments and spacing inside it stay."""
+    if tab in (Tab.SYNC, Tab.RETURN) and before.config.sync is None:
+        raise ConfigurationError("the campaign has no sync tab yet", "Begin with: stcli sync setup")
+    fields = FIELDS_OF[tab]
+    present = before.config.rules_of(tab)
+    for target, rule in changes.items():
+        old = present.get(target)
+        if old == rule:
+            continue
+        path = (*fields, target)
+        if rule is None:
+            text = remove_value(text, path)
+        elif old is None or old.type != rule.type:
+            text = set_value(text, path, as_written(rule))
+        else:
+            now, then = as_written(rule), as_written(old)
+            for key in then.keys() - now.keys():
+                text = remove_value(text, (*path, key))
+            for key, value in now.items():
+                if then.get(key) != value:
+                    text = set_value(text, (*path, key), value)
+    return text
+
+
+def refuse_faulty(after: LoadedCampaign, tab: Tab, targets: Collection[str]) -> None:
+    """Raise what is wrong with these mappings. That others are still missing keeps nobody from
+    setting one after the other."""
+    problems = [
+        after.place(tab, fault)
+        for fault in after.faults(tab)
+        if not (fault.is_warning or fault.is_incomplete) and fault.path and fault.path[0] in targets
+    ]
+    if problems:
+        first = problems[0]
+        raise ConfigurationError(
+            f"{first.message}, so nothing was changed", first.hint or "", problems[1:]
+        )

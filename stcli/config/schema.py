@@ -1,0 +1,167 @@
+"""The JSON Schema of a campaign file, for editors: out of the types and the catalogue.
+
+It says what the reader says, as far as a schema can: an editor completes keys, fields and options, and
+marks what would be refused. Text may be written without quotes where YAML reads it as a number or a
+truth value, and numbers with quotes, as in the reader. Draft 7, because editors know it best.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stcli.domain.campaign import CampaignConfig, Method, Tab
+from stcli.domain.catalog import (
+    SYNC,
+    UNIQUE_SOURCES,
+    Catalogue,
+    Source,
+    Target,
+    TargetType,
+    catalogue_of,
+)
+from stcli.domain.mapping.transforms import KEEPS_DIFFERENT_APART, TRANSFORMS
+
+Schema = dict[str, Any]
+
+DRAFT = "http://json-schema.org/draft-07/schema#"
+_TEXT = ["string", "number", "boolean"]
+
+
+def campaign_schema() -> Schema:
+    """The schema of ``campaigns/NAME.yaml``."""
+    made = CampaignConfig.model_json_schema(by_alias=True, ref_template="#/definitions/{model}")
+    definitions = {
+        name: _as_written(one)
+        for name, one in made.pop("$defs").items()
+        if "type" not in one.get("properties", {}) or name == "SyncTab"
+    }
+    schema = _as_written(made)
+    for tab, name, key in (
+        (Tab.LEADS, "BookingTab", "fields"),
+        (Tab.REFERRERS, "ReferrersTab", "fields"),
+        (Tab.SYNC, "SyncTab", "fields"),
+        (Tab.RETURN, "SyncTab", "return_fields"),
+    ):
+        catalogue = catalogue_of(tab.value)
+        definitions[_sources_of(catalogue)] = _names(catalogue.sources)
+        definitions[name]["properties"][key] = _mappings(catalogue)
+    definitions["Qualification"]["if"] = {
+        "properties": {"method": {"const": Method.REACHES.value}},
+        "required": ["method"],
+    }
+    definitions["Qualification"]["then"] = {
+        "properties": {"value": {"type": "string"}},
+        "required": ["value"],
+    }
+    return {
+        "$schema": DRAFT,
+        **schema,
+        "title": "stcli campaign file",
+        "definitions": definitions,
+    }
+
+
+def schema_text() -> str:
+    """The schema as a file has it."""
+    return json.dumps(campaign_schema(), ensure_ascii=False) + "\n"
+
+
+def _as_written(node: Any) -> Any:
+    """A type's schema, widened to all the ways in which a file may write its values."""
+    if isinstance(node, list):
+        return [_as_written(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kind = node.get("type")
+    if kind == "integer" and "const" not in node:
+        return {"anyOf": [node, {"type": "string", "pattern": "^[0-9]{1,18}$"}]}
+    if "const" in node and isinstance(node["const"], int):
+        return {"enum": [node["const"], str(node["const"])]}
+    if kind == "boolean":
+        words = [form for word in ("true", "false") for form in (word, word.title(), word.upper())]
+        return {"anyOf": [node, {"enum": words}]}
+    if kind == "string" and not {"enum", "const", "pattern", "format"} & node.keys():
+        return {**node, "type": _TEXT}
+    if kind == "number":
+        return {"anyOf": [node, {"type": "string", "pattern": "^[0-9.eE+]+$"}]}
+    return {
+        # A key of the file may be called like a keyword of the schema.
+        name: (
+            {key: _as_written(one) for key, one in value.items()}
+            if name == "properties"
+            else _as_written(value)
+        )
+        for name, value in node.items()
+    }
+
+
+def _mappings(catalogue: Catalogue) -> Schema:
+    """The mappings of a tab: every target by name, with what it may be mapped to."""
+    exact = [t for t in catalogue.targets if not _is_pattern(t.name)]
+    patterns = [t for t in catalogue.targets if _is_pattern(t.name)]
+    return {
+        "type": ["object", "null"],
+        "properties": {t.name: _rule(catalogue, t) for t in exact},
+        "patternProperties": {_pattern(t.name): _rule(catalogue, t) for t in patterns},
+        "additionalProperties": False,
+    }
+
+
+def _rule(catalogue: Catalogue, target: Target) -> Schema:
+    """What one target may be mapped to; ``external_id`` has to differ for every person."""
+    is_key = target.name == "external_id"
+    named = (
+        {"enum": sorted(UNIQUE_SOURCES)}
+        if is_key
+        else {"$ref": f"#/definitions/{_sources_of(catalogue)}"}
+    )
+    transforms = list(KEEPS_DIFFERENT_APART if is_key else TRANSFORMS)
+    steps: Schema = {"type": "array", "items": {"enum": sorted(transforms)}}
+    text: Schema = {"type": _TEXT}
+    template: Schema = {"type": _TEXT, "minLength": 1}
+    if is_key:
+        template["pattern"] = r"\{(code|id)\}"
+    forms = [
+        _form("dynamic", {"from": named, "default": text, "transform": steps}, ["from"]),
+        _form("template", {"template": template, "transform": steps}, ["template"]),
+    ]
+    # One address for every referrer would be one referrer.
+    if not is_key and not (catalogue is SYNC and target.name == "email"):
+        fixed = {"enum": list(target.options)} if target.options else text
+        forms.append(_form("manual_input", {"value": fixed}, ["value"]))
+        if target.options or target.type is TargetType.NAME_OR_ID or _is_pattern(target.name):
+            forms.append(_form("manual_select", {"value": fixed}, ["value"]))
+    example = f", such as {target.example}" if target.example else ""
+    return {"description": f"{target.label} ({target.type.value}{example})", "oneOf": forms}
+
+
+def _sources_of(catalogue: Catalogue) -> str:
+    """The name of the definition of a catalogue's sources."""
+    return "sources_of_" + re.sub(r"\W+", "_", catalogue.origin.lower())
+
+
+def _form(data_type: str, properties: Mapping[str, Schema], required: Sequence[str]) -> Schema:
+    return {
+        "type": "object",
+        "properties": {"type": {"const": data_type}, **properties},
+        "required": ["type", *required],
+        "additionalProperties": False,
+    }
+
+
+def _names(sources: Sequence[Source]) -> Schema:
+    exact = [source.name for source in sources if not _is_pattern(source.name)]
+    patterns = [_pattern(source.name) for source in sources if _is_pattern(source.name)]
+    return {"anyOf": [{"enum": exact}, *({"type": "string", "pattern": one} for one in patterns)]}
+
+
+def _is_pattern(name: str) -> bool:
+    return name.endswith(("LABEL", "NAME"))
+
+
+def _pattern(name: str) -> str:
+    prefix = name.removesuffix("LABEL").removesuffix("NAME")
+    return f"^{re.escape(prefix)}.*\\S"
