@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from tests.integration.synced import SYNC
+from tests.integration.terminal import DOWN, Terminal
 
-DOWN = "\x1b[B"
-CSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+SETUP = ("sync", "setup")
 
 
 def _sync_part(file: Path) -> str:
     text = file.read_text(encoding="utf-8")
     return text[text.index("\nsync:") :] if "\nsync:" in text else ""
-
-
-class Terminal:
-    """``stcli sync setup`` as somebody sits in front of it."""
-
-    def __init__(self, *words: str, columns: int = 100, **environment: str) -> None:
-        self.child = pexpect.spawn(
-            sys.executable,
-            ["-m", "stcli", "sync", "setup", *words],
-            env={**os.environ, **environment},
-            encoding="utf-8",
-            timeout=20,
-            dimensions=(50, columns),
-        )
-        self.seen = ""
-
-    def answer(self, question: str, keys: str = "\r") -> None:
-        self.child.expect(question)
-        self.seen += self.child.before + self.child.after
-        self.child.send(keys)
-
-    def end(self) -> int:
-        self.child.expect(pexpect.EOF)
-        self.seen += self.child.before
-        self.child.close()
-        return int(self.child.exitstatus or 0)
 
 
 def _answers(terminal: Terminal) -> None:
@@ -70,13 +41,13 @@ FLAGS = (
 def test_three_steps_and_flags_write_the_same_file(connected, cli, world) -> None:
     """With the real fields of both sides; the recommended mapping is one Enter away."""
     before = connected.read_text(encoding="utf-8")
-    terminal = Terminal()
+    terminal = Terminal(*SETUP)
     _answers(terminal)
     terminal.answer("Write this")
     assert terminal.end() == 0, terminal.seen
     asked = _sync_part(connected)
     assert connected.read_text(encoding="utf-8").startswith(before.rstrip("\n"))
-    assert "Heard About Us" in CSI.sub("", terminal.seen)
+    assert "Heard About Us" in terminal.text
     connected.write_text(before, encoding="utf-8")
     ran = cli("sync", "setup", *FLAGS)
     assert ran.code == 0, ran.text
@@ -94,7 +65,7 @@ def test_three_steps_and_flags_write_the_same_file(connected, cli, world) -> Non
 def test_ctrl_c_in_the_middle_changes_nothing(connected) -> None:
     """Exit 130, the file as it was."""
     before = connected.read_bytes()
-    terminal = Terminal()
+    terminal = Terminal(*SETUP)
     terminal.answer(r"First Name \* comes from")
     terminal.answer(r"Email \* comes from", "\x03")
     assert terminal.end() == 130, terminal.seen
@@ -105,7 +76,7 @@ def test_ctrl_c_in_the_middle_changes_nothing(connected) -> None:
 def test_a_no_at_the_end_changes_nothing(connected) -> None:
     """Said so, exit 2."""
     before = connected.read_bytes()
-    terminal = Terminal()
+    terminal = Terminal(*SETUP)
     _answers(terminal)
     terminal.answer("Write this", "n\r")
     assert terminal.end() == 2
@@ -115,7 +86,7 @@ def test_a_no_at_the_end_changes_nothing(connected) -> None:
 
 def test_a_narrow_window_without_colour(connected) -> None:
     """Every question can be answered in forty columns, and NO_COLOR is obeyed."""
-    terminal = Terminal(columns=40, NO_COLOR="1")
+    terminal = Terminal(*SETUP, columns=40, NO_COLOR="1")
     _answers(terminal)
     terminal.answer("Write this")
     assert terminal.end() == 0, terminal.seen

@@ -1,0 +1,178 @@
+"""``map edit`` on a real pseudo-terminal: walked through, left, stopped, in narrow windows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stcli.config.load import load_campaign
+from stcli.domain.campaign import Tab
+from tests.integration.conftest import edit
+from tests.integration.terminal import CTRL_C, DOWN, UP, Terminal
+
+EDIT = ("map", "edit")
+
+
+@pytest.fixture
+def unmapped(pointed, cli, home: Path) -> Path:
+    """A campaign as ``connect`` begins it: nothing mapped, not finalized."""
+    assert cli("connect", "spring-hvac", "--tenant-id", "985798691").code == 0
+    return home / "campaigns" / "spring-hvac.yaml"
+
+
+def _leads(file: Path) -> dict:
+    return dict(load_campaign(file, file.stem).config.rules_of(Tab.LEADS))
+
+
+def test_a_newcomer_maps_what_is_required(connected, cli) -> None:
+    """From an empty mapping to All required fields: each data type once, the heading counts down."""
+    text = connected.read_text(encoding="utf-8")
+    start, end = text.index("  fields:\n"), text.index("qualification:")
+    connected.write_text(text[:start] + text[end:], encoding="utf-8")
+    terminal = Terminal(*EDIT, columns=160)
+    terminal.answer(
+        "no mapping for source, name, email, summary, is_first_time_client, external_id"
+    )
+    # source: manual input
+    terminal.answer(r"source \(text", DOWN + "\r")
+    terminal.answer("The text", "Spring HVAC\r")
+    terminal.answer("no mapping for name, email", DOWN + "\r")
+    # name: a field, found by typing a part of its name
+    terminal.answer(r"name \(text")
+    terminal.answer("Which field", "first_name\r")
+    terminal.answer("Transforms", "title\r")
+    terminal.answer("Where it is empty", "Customer\r")
+    terminal.answer("no mapping for email", DOWN + "\r")
+    terminal.answer(r"email \(email")
+    terminal.answer("Which field", DOWN + "\r")
+    terminal.answer("Transforms")
+    terminal.answer("Where it is empty")
+    terminal.answer("no mapping for summary", DOWN + "\r")
+    terminal.answer(r"summary \(text", DOWN * 2 + "\r")
+    terminal.answer("with fields such as", "From {referrer.first_name}\r")
+    terminal.answer("no mapping for is_first_time_client", DOWN + "\r")
+    terminal.answer(r"is_first_time_client \(yes or no", DOWN * 2 + "\r")
+    terminal.answer("Which one")
+    terminal.answer("no mapping for external_id", DOWN + "\r")
+    terminal.answer(r"external_id \(text")
+    terminal.answer("Which field", DOWN * 2 + "\r")
+    terminal.answer("Transforms")
+    terminal.answer("Where it is empty")
+    terminal.answer("All required fields of leads are mapped", UP * 7 + "\r")
+    assert terminal.end() == 0, terminal.text
+    assert "spring-hvac: saved." in terminal.text
+    ran = cli("map", "show", "--json")
+    assert {row["to"]: row["from"] for row in ran.document["fields"]} == {
+        "source": '"Spring HVAC"',
+        "name": "first_name > title (else 'Customer')",
+        "email": "email",
+        "summary": "From {referrer.first_name}",
+        "is_first_time_client": '"Yes"',
+        "external_id": "code",
+    }
+    assert cli("map", "validate").code == 0
+
+
+def test_the_real_fields_are_there_to_choose(connected) -> None:
+    """The form's own labels and the tenant's own names."""
+    terminal = Terminal(*EDIT)
+    terminal.answer("All required fields", DOWN * 7 + "\r")
+    terminal.answer(r"mobile_phone|address", CTRL_C)
+    assert terminal.end() == 130
+    assert "Traceback" not in terminal.seen
+
+
+def test_before_the_connection_stands_the_catalogue_is_offered(unmapped) -> None:
+    """With a remark; a name that the catalogue leaves open is asked for."""
+    terminal = Terminal(*EDIT)
+    terminal.answer("is not finalized, so ServiceTitan was not asked", "")
+    terminal.answer("no mapping for source", "\r")
+    terminal.answer(r"source \(text", "\r")
+    terminal.answer("Which field", "meta.Heard\r")
+    terminal.answer("Which field|Transforms", CTRL_C)
+    assert terminal.end() == 130
+    assert _leads(unmapped) == {}
+
+
+def test_ctrl_c_in_the_middle_changes_nothing(connected) -> None:
+    """Exit 130, the file as it was, whatever was chosen before."""
+    before = connected.read_bytes()
+    terminal = Terminal(*EDIT)
+    terminal.answer("All required fields")
+    terminal.answer(r"source \(text", DOWN + "\r")
+    terminal.answer("The text", "Other\r")
+    terminal.answer(r"1 unsaved", CTRL_C)
+    assert terminal.end() == 130, terminal.text
+    assert "Traceback" not in terminal.seen
+    assert connected.read_bytes() == before
+
+
+@pytest.mark.parametrize(("choice", "saved"), [("\r", True), (DOWN + "\r", False)])
+def test_leaving_with_unsaved_changes_asks(connected, choice, saved) -> None:
+    """Save them, throw them away, or go on."""
+    before = connected.read_bytes()
+    terminal = Terminal(*EDIT)
+    terminal.answer("All required fields")
+    terminal.answer(r"source \(text", DOWN + "\r")
+    terminal.answer("The text", "\x15Other\r")
+    terminal.answer("1 unsaved", UP + "\r")
+    terminal.answer("1 changes are not saved|1 change is not saved", DOWN * 2 + "\r")
+    terminal.answer("1 unsaved", UP + "\r")
+    terminal.answer("not saved", choice)
+    assert terminal.end() == 0, terminal.text
+    assert (connected.read_bytes() != before) is saved
+    if saved:
+        assert _leads(connected)["source"].value == "Other"
+
+
+def test_a_narrow_window_without_colour(connected) -> None:
+    """Every question can be answered in forty columns, and NO_COLOR is obeyed."""
+    terminal = Terminal(*EDIT, columns=40, NO_COLOR="1")
+    terminal.answer("All required")
+    terminal.answer(r"source \(text", DOWN + "\r")
+    terminal.answer("The text", "\x15Narrow\r")
+    terminal.answer("1 unsaved", UP * 2 + "\r")
+    assert terminal.end() == 0, terminal.text
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", terminal.seen)
+    assert _leads(connected)["source"].value == "Narrow"
+
+
+def test_a_wrong_choice_is_told_and_asked_again(connected) -> None:
+    """An external id that is the same for everyone never reaches the sheet."""
+    before = connected.read_bytes()
+    terminal = Terminal(*EDIT)
+    terminal.answer("All required fields", DOWN * 5 + "\r")
+    terminal.answer(r"external_id \(text", DOWN + "\r")
+    terminal.answer("The text", "same\r")
+    terminal.answer("it must contain code or id", "")
+    terminal.answer(r"external_id \(text", UP + "\r")
+    terminal.answer("All required fields", UP * 6 + "\r")
+    assert terminal.end() == 0, terminal.text
+    assert "nothing was changed" in terminal.text
+    assert connected.read_bytes() == before
+
+
+def test_an_edit_of_the_file_meanwhile_is_not_lost(connected, cli) -> None:
+    """Only what was changed on the sheet is changed in the file, as it is by then."""
+    terminal = Terminal(*EDIT)
+    terminal.answer("All required fields")
+    terminal.answer(r"source \(text", DOWN + "\r")
+    terminal.answer("The text", "\x15Mine\r")
+    terminal.child.expect("1 unsaved")
+    edit(connected, ("{referrer.first_name}", "{referrer.email}"))
+    terminal.child.send(UP * 2 + "\r")
+    assert terminal.end() == 0, terminal.text
+    rules = _leads(connected)
+    assert (rules["source"].value, rules["summary"].template) == (
+        "Mine",
+        "Referred by {referrer.email}",
+    )
+
+
+def test_without_a_terminal_it_names_the_other_way(connected, cli) -> None:
+    """Exit 2, and what to type instead."""
+    ran = cli("map", "edit")
+    assert ran.code == 2
+    assert "stcli map set" in ran.err
