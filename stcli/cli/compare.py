@@ -39,7 +39,7 @@ def diff(
             line(f"{campaign} and {other} say the same.")
             return
         table(
-            ("SETTING", campaign.upper(), other.upper()),
+            ("SETTING", campaign, Path(other).name),
             [(d.path, d.first or "-", d.second or "-") for d in found],
         )
 

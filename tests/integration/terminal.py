@@ -20,7 +20,8 @@ class Terminal:
         self.child = pexpect.spawn(
             sys.executable,
             ["-m", "stcli", *words],
-            env={**os.environ, **environment},
+            # Nobody here answers where the cursor is, which would cost a second a question.
+            env={**os.environ, "PROMPT_TOOLKIT_NO_CPR": "1", **environment},
             encoding="utf-8",
             timeout=20,
             dimensions=(50, columns),

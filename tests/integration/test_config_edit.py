@@ -1,0 +1,177 @@
+"""``config edit``: an editor on a copy, again until it is valid, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Cli
+
+Editor = Callable[..., None]
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
+    """Sets EDITOR to a real program: each step is Python run on the text, once for each opening;
+    what it was shown is kept beside it."""
+
+    def use(*steps: str) -> None:
+        folder = tmp_path / "an editor"
+        folder.mkdir()
+        for number, step in enumerate(steps, start=1):
+            (folder / f"step{number}.py").write_text(step, encoding="utf-8")
+        program = folder / "edit.py"
+        program.write_text(
+            "import pathlib, sys\n"
+            "here = pathlib.Path(__file__).parent\n"
+            "file = pathlib.Path(sys.argv[-1])\n"
+            "number = len(list(here.glob('shown*'))) + 1\n"
+            "text = file.read_text(encoding='utf-8')\n"
+            "(here / f'shown{number}').write_text(text, encoding='utf-8')\n"
+            "step = here / f'step{number}.py'\n"
+            "if step.exists():\n"
+            "    exec(step.read_text(encoding='utf-8'))\n",
+            encoding="utf-8",
+        )
+        monkeypatch.setenv(
+            "EDITOR", f"{shlex.quote(sys.executable)} {shlex.quote(str(program))} -w"
+        )
+        monkeypatch.delenv("VISUAL", raising=False)
+
+    return use
+
+
+def _shown(tmp_path: Path, number: int) -> str:
+    return (tmp_path / "an editor" / f"shown{number}").read_text(encoding="utf-8")
+
+
+def _replacing(old: str, new: str) -> str:
+    return f"assert {old!r} in text\nfile.write_text(text.replace({old!r}, {new!r}))"
+
+
+def test_a_valid_change_is_saved(connected, cli, editor) -> None:
+    """As it was typed, comments and all; the difference is shown."""
+    editor(_replacing("leads:\n", "# ours\nleads:\n"))
+    ran = cli("config", "edit")
+    assert ran.code == 0, ran.text
+    assert "+# ours" in ran.err
+    assert ran.out == "spring-hvac: saved.\n"
+    assert "# ours\nleads:\n" in connected.read_text(encoding="utf-8")
+
+
+def test_problems_come_back_as_comments_until_they_are_mended(
+    connected, cli, editor, tmp_path
+) -> None:
+    """With the line each has in the editor; the comments never reach the file."""
+    editor(
+        _replacing("action: create_booking", "actoin: create_booking"),
+        _replacing("from: code}", "from: coed}"),
+        _replacing("actoin", "action"),
+        _replacing("from: coed}", "from: code, default: none}"),
+    )
+    ran = cli("config", "edit", "--json")
+    assert ran.code == 0, ran.text
+    assert ran.document["changed"]
+    second = _shown(tmp_path, 2).splitlines()
+    place = next(row for row in second if "there is no setting 'actoin'" in row)
+    assert "did you mean action" in place
+    assert second[int(place.split("line ")[1].split(",")[0]) - 1] == "  actoin: create_booking"
+    assert "actoin" in _shown(tmp_path, 3)
+    assert "did you mean code" in _shown(tmp_path, 4)
+    text = connected.read_text(encoding="utf-8")
+    assert "#!stcli" not in text
+    assert "from: code, default: none}" in text
+
+
+def test_giving_up_keeps_the_text_and_the_file(connected, cli, editor) -> None:
+    """Saved again as it was: exit 3, and where the typed text is."""
+    before = connected.read_bytes()
+    editor(_replacing("action: create_booking", "actoin: create_booking"))
+    ran = cli("config", "edit")
+    assert ran.code == 3
+    assert "did you mean action" in ran.err
+    kept = Path(ran.err.split("kept in ")[1].strip().rstrip("."))
+    assert "actoin: create_booking" in kept.read_text(encoding="utf-8")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert connected.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "step", ["", "file.write_text('')", "file.unlink()", "file.write_text('\\n  \\n')"]
+)
+def test_an_empty_or_unchanged_file_changes_nothing(connected, cli, editor, step) -> None:
+    """The way out that everybody tries."""
+    before = connected.read_bytes()
+    editor(step)
+    ran = cli("config", "edit")
+    assert ran.code == 0, ran.text
+    assert ran.out == "spring-hvac: nothing was changed.\n"
+    assert connected.read_bytes() == before
+
+
+def test_a_broken_file_can_be_mended(connected, cli, editor) -> None:
+    """An invalid file opens like any other."""
+    text = connected.read_text(encoding="utf-8")
+    connected.write_text(text.replace("version: 1", "version 1"), encoding="utf-8")
+    assert cli("map", "validate").code == 3
+    editor(_replacing("version 1", "version: 1"))
+    assert cli("config", "edit").code == 0
+    assert connected.read_text(encoding="utf-8") == text
+
+
+def test_a_change_by_somebody_else_is_not_overwritten(connected, cli, editor) -> None:
+    """Both texts are there afterwards."""
+    editor(
+        f"other = pathlib.Path({str(connected)!r})\n"
+        "other.write_text(other.read_text() + '# theirs\\n')\n"
+        "file.write_text(text + '# mine\\n')"
+    )
+    ran = cli("config", "edit")
+    assert ran.code == 3
+    assert "changed by somebody else" in ran.err
+    kept = Path(ran.err.split("kept in ")[1].strip().rstrip("."))
+    assert kept.read_text(encoding="utf-8").endswith("# mine\n")
+    assert connected.read_text(encoding="utf-8").endswith("# theirs\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("no-such-editor", "no such program"),
+        ("'unclosed", "no such program"),
+        ("false", "ended with 1"),
+    ],
+)
+def test_an_editor_that_fails_changes_nothing(connected, cli, monkeypatch, value, message) -> None:
+    """Exit 2, naming the variable."""
+    before = connected.read_bytes()
+    monkeypatch.setenv("EDITOR", value)
+    monkeypatch.delenv("VISUAL", raising=False)
+    ran = cli("config", "edit")
+    assert ran.code == 2
+    assert message in ran.err
+    assert "EDITOR" in ran.err
+    assert connected.read_bytes() == before
+
+
+def test_without_an_editor_the_variable_is_named(connected, cli, monkeypatch) -> None:
+    """Where nobody sits there is nothing to guess."""
+    monkeypatch.delenv("EDITOR", raising=False)
+    monkeypatch.delenv("VISUAL", raising=False)
+    ran = cli("config", "edit")
+    assert ran.code == 2
+    assert "export EDITOR" in ran.err
+
+
+def test_a_new_campaign_names_its_schema(pointed, cli: Cli, home: Path) -> None:
+    """The first line points to a file beside the campaigns, which is what ``config schema`` prints."""
+    assert cli("connect", "spring-hvac", "--tenant-id", "985798691").code == 0
+    file = home / "campaigns" / "spring-hvac.yaml"
+    first = file.read_text(encoding="utf-8").splitlines()[0]
+    schema = (file.parent / first.split("$schema=")[1]).resolve()
+    assert schema.read_text(encoding="utf-8") == cli("config", "schema").out

@@ -1,0 +1,218 @@
+"""What only both systems know: ``map validate --online``, ``map fields --online``, ``map preview``;
+and two campaigns side by side: ``diff`` and ``copy``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stcli.config.load import load_campaign
+from tests.integration.conftest import CLIENT_ID, edit
+
+
+def test_a_good_campaign_is_good_online_too(returning, cli) -> None:
+    """Every name and field in it exists."""
+    edit(returning, ("leads:\n  action: nothing", "leads:\n  action: create_booking"))
+    ran = cli("map", "validate", "--online", "--json")
+    assert ran.code == 0, ran.text
+    assert ran.document["ready"]
+    assert ran.document["problems"] == []
+
+
+def test_every_wrong_name_is_found_at_once_with_its_place(returning, cli) -> None:
+    """All are well-formed, so only the systems can tell; each gets the nearest name."""
+    edit(
+        returning,
+        ("leads:\n  action: nothing", "leads:\n  action: create_booking"),
+        ("from: meta.Phone", "from: meta.Fone"),
+        ("    phone:", "    job_type: {type: manual_input, value: Instalation}\n    phone:"),
+        ("  value: Completed", "  value: Completed\n  conditions: {business_unit: [Plumbing]}"),
+        ("  type: ongoing", "  type: ongoing\n  filter: {tags: [VIPP]}"),
+        ("meta.Phone: {type: dynamic, from: mobile_phone}",
+         'meta.Hpone: {type: dynamic, from: "custom_field:Heard About"}'),
+        ('"custom_field:Referrals": ', '"custom_field:Referals": '),
+        ('"custom_field:Referral Link": {type: dynamic, from: referral_link}',
+         '"custom_field:Heard About Us": {type: dynamic, from: referral_link}'),
+    )  # fmt: skip
+    assert cli("map", "validate").code == 0
+    ran = cli("map", "validate", "--online", "--json")
+    assert ran.code == 3, ran.text
+    assert not ran.document["ready"]
+    lines = returning.read_text(encoding="utf-8").splitlines()
+    told = " ".join(f"{p['message']} {p['hint']}" for p in ran.document["problems"])
+    for word in (
+        "did you mean meta.Phone?",
+        "did you mean Installation?",
+        "did you mean Plumbing Service?",
+        "did you mean VIP?",
+        "no field 'Hpone'",
+        "did you mean Heard About Us?",
+        "did you mean Referrals?",
+        "is Dropdown, not Text",
+    ):
+        assert word in told, told
+    for problem in ran.document["problems"]:
+        wrong = re.findall(r"(?<!\w)'([^']+)'", problem["message"])
+        assert any(word in lines[problem["line"] - 1] for word in wrong), problem
+
+
+def test_a_field_that_the_campaign_requires_is_asked_for(returning, cli, world) -> None:
+    """Setup Required, by what Referral Factory says of the form; a draft is a warning."""
+    form = [
+        {"id": 1, "type": "input", "label": label, "value": None, "required": True}
+        for label in ("First Name", "Email", "Phone", "Last Name")
+    ]
+    world.post("/rf/campaigns/spring-hvac", fields={"person_referring": form}, status="draft")
+    ran = cli("map", "validate", "--online")
+    assert ran.code == 3
+    assert "requires meta.Last Name of every referrer" in ran.out
+    assert "draft, so the sync enrols nobody" in ran.err
+
+
+def test_a_campaign_that_is_gone_and_a_system_that_is_down(connected, cli, world) -> None:
+    """3 with the place for the first; for the second the failure's own code, and no verdict."""
+    edit(connected, ("referral_campaign: spring-hvac", "referral_campaign: spring-hvacc"))
+    ran = cli("map", "validate", "--online", "--json")
+    assert ran.code == 3
+    assert [p["path"] for p in ran.document["problems"]] == ["referral_campaign"]
+    edit(
+        connected,
+        ("spring-hvacc", "spring-hvac"),
+        ("    phone:", "    job_type: {type: manual_input, value: Installation}\n    phone:"),
+    )
+    world.fault("status", api="st", status=403)
+    ran = cli("map", "validate", "--online", "--json")
+    assert ran.code == 4, ran.text
+    assert not ran.document["ready"]
+    assert ran.document["error"]["exit_code"] == 4
+
+
+def test_all_campaigns_online(connected, cli, home: Path) -> None:
+    """One that is not connected keeps the others from nothing; the worst code counts."""
+    assert cli("copy", "spring-hvac", "autumn-hvac").code == 0
+    file = home / "campaigns" / "autumn-hvac.yaml"
+    edit(file, (f"  client_id: {CLIENT_ID}\n", ""))
+    ran = cli("map", "validate", "--online", "--all", "--json")
+    assert ran.code == 4, ran.text
+    by_name = {one["campaign"]: one for one in ran.document["campaigns"]}
+    assert by_name["spring-hvac"]["ready"]
+    assert "not finalized" in by_name["autumn-hvac"]["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("tab", "words"),
+    [
+        ("leads", ("meta.Last Name", "referrer.meta.Phone", "Plumbing Service", "Installation")),
+        ("sync", ("custom_field:Heard About Us", "meta.Last Name")),
+        ("return", ("custom_field:Referral Link", "Numeric")),
+    ],
+)
+def test_fields_online_are_the_real_ones(connected, cli, tab, words) -> None:
+    """In place of what the catalogue leaves open."""
+    ran = cli("map", "fields", "--tab", tab, "--online")
+    assert ran.code == 0, ran.text
+    assert all(word in ran.out for word in words), ran.out
+    assert "meta.LABEL" not in ran.out
+    assert "custom_field:NAME" not in ran.out
+    offline = cli("map", "fields", "--tab", tab)
+    assert not all(word in offline.out for word in words)
+
+
+def test_fields_online_say_what_could_not_be_asked(connected, cli, world) -> None:
+    """The rest is there all the same."""
+    world.fault("status", api="st", route="/settings", status=403)
+    ran = cli("map", "fields", "--online")
+    assert ran.code == 0
+    assert "ServiceTitan could not be asked" in ran.err
+    assert "meta.Last Name" in ran.out
+
+
+def test_a_preview_shows_the_newest_people(connected, cli, world) -> None:
+    """Blank, stand-in and cut-off values are marked, and nothing is written."""
+    edit(
+        connected,
+        (
+            "    phone: ",
+            "    mobile_phone: {type: dynamic, from: meta.Cell, default: 555-0100}\n    phone: ",
+        ),
+        (
+            "name:                 {type: dynamic, from: first_name}",
+            "name:                 {type: dynamic, from: first_name, transform: [first_name]}",
+        ),
+    )
+    lead = world.someone_new("Anna Maria")
+    ran = cli("map", "preview", "--count", "2", "--json")
+    assert ran.code == 0, ran.text
+    first, second = ran.document["previews"]
+    assert first["record"] == lead["code"]
+    assert second["request"]["externalId"] == second["record"]
+    remarks = {row["to"]: row["remark"] for row in first["fields"]}
+    assert remarks["name"] == "cut off"
+    assert remarks["mobile_phone"] == "default"
+    assert remarks["phone"] == "blank"
+    text = cli("map", "preview").out
+    assert text.count("Request:") == 3
+    assert world.bookings() == []
+
+
+def test_a_preview_of_a_record_that_cannot_be_booked(connected, cli, world) -> None:
+    """Exit 5, and which field is blank."""
+    edit(connected, ("{type: dynamic, from: first_name}", "{type: dynamic, from: meta.Nick}"))
+    ran = cli("map", "preview", "--count", "1")
+    assert ran.code == 5
+    assert "Cannot be booked: required but blank: name" in ran.out
+
+
+def test_a_copy_is_the_same_but_for_what_makes_it_another(connected, cli, home: Path) -> None:
+    """Comments stay; nothing is switched on, nobody is left out by an old date."""
+    edit(connected, ("leads:\n", "leads:   # ours\n  since: 2026-01-01\n"))
+    assert cli("copy", "spring-hvac", "autumn-hvac", "--referral-campaign", "fall").code == 0
+    file = home / "campaigns" / "autumn-hvac.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert "leads:   # ours" in text
+    assert "since" not in text
+    config = load_campaign(file, "autumn-hvac").config
+    assert (config.referral_campaign, config.leads.action.value) == ("fall", "nothing")
+    ran = cli("diff", "spring-hvac", "autumn-hvac", "--json")
+    assert {d["path"] for d in ran.document["differences"]} == {
+        "referral_campaign",
+        "leads.action",
+        "leads.since",
+    }
+    before = file.read_bytes()
+    ran = cli("copy", "spring-hvac", "autumn-hvac")
+    assert ran.code == 3
+    assert file.read_bytes() == before
+
+
+def test_a_copy_for_another_tenant_has_no_connection_values(connected, cli, home: Path) -> None:
+    """They belong to the tenant they were proved for."""
+    assert cli("copy", "spring-hvac", "autumn-hvac", "--tenant-id", "77").code == 0
+    file = home / "campaigns" / "autumn-hvac.yaml"
+    settings = load_campaign(file, "autumn-hvac").config.servicetitan
+    assert (settings.tenant_id, settings.client_id, settings.booking_provider) == (77, None, None)
+
+
+def test_a_difference_is_shown_side_by_side(connected, cli, tmp_path: Path) -> None:
+    """With a file from anywhere; mappings are one line each; equal ones say so."""
+    other = tmp_path / "other.yaml"
+    other.write_text(connected.read_text(encoding="utf-8"), encoding="utf-8")
+    assert cli("diff", "spring-hvac", str(other)).out.endswith("say the same.\n")
+    edit(other, ("from: first_name}", "from: email}"), ("  value: Completed", "  value: Hold"))
+    ran = cli("diff", "spring-hvac", str(other))
+    assert ran.code == 0
+    rows = [line.split() for line in ran.out.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["leads.fields.name", "qualification.value"]
+    assert rows[1][1:] == ["Completed", "Hold"]
+
+
+@pytest.mark.parametrize(
+    ("other", "code"), [("nobody", 2), ("no/such/file.yaml", 2), ("../x", 2), ("Bad Name", 2)]
+)
+def test_a_difference_with_nothing_is_wrong_usage(connected, cli, other, code) -> None:
+    """Naming what is not there."""
+    ran = cli("diff", "spring-hvac", other)
+    assert ran.code == code, ran.text
+    assert ran.err.startswith("Error: ")
