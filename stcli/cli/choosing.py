@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,32 +17,60 @@ def is_possible() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def choose(question: str, options: Sequence[tuple[str, str]], current: str) -> str:
+def choose(
+    question: str,
+    options: Sequence[tuple[str, str]],
+    current: str,
+    *,
+    header: str = "",
+    erase: bool = False,
+) -> str:
     """One of the options, each a value and a line about it; ``current`` is marked at first. In a
-    long list typing narrows it down."""
+    long list typing narrows it down. ``header`` stands above the lines; ``erase`` takes the question
+    away once it is answered."""
     import questionary
 
-    choices = [questionary.Choice(label, value=value) for value, label in options]
+    width = _columns() - 4
+    choices: list[Any] = [
+        questionary.Choice(_cut(label, width), value=value) for value, label in options
+    ]
     default = next((choice for choice in choices if choice.value == current), None)
+    if header:
+        choices.insert(0, questionary.Separator(_cut(header, width)))
+    is_long = len(options) > LONG_LIST
     answer: str = questionary.select(
-        question,
+        textwrap.fill(question, width),
         choices=choices,
         default=default,
         use_jk_keys=False,
-        use_search_filter=len(choices) > LONG_LIST,
-        instruction="(arrow keys or type to search, Enter)"
-        if len(choices) > LONG_LIST
-        else "(arrow keys, Enter)",
+        use_search_filter=is_long,
+        instruction="(arrow keys or type to search, Enter)" if is_long else "(arrow keys, Enter)",
+        erase_when_done=erase,
         **_terminal(),
     ).unsafe_ask()
     return answer
+
+
+def _columns() -> int:
+    """The width of the terminal that is asked on."""
+    try:
+        return max(os.get_terminal_size(sys.stderr.fileno()).columns, 20)
+    except (OSError, ValueError):
+        return 80
+
+
+def _cut(text: str, width: int) -> str:
+    """One row of a list stays one row, however narrow the window."""
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def type_in(question: str, current: str = "") -> str:
     """A line of text; may be left blank."""
     import questionary
 
-    answer: str = questionary.text(question, default=current, **_terminal()).unsafe_ask()
+    answer: str = questionary.text(
+        textwrap.fill(question, _columns() - 4), default=current, **_terminal()
+    ).unsafe_ask()
     return answer.strip()
 
 

@@ -27,6 +27,9 @@ SAVE, LEAVE, BACK = "\0save", "\0leave", "\0back"
 FIELD, FIXED, OPTION, TEMPLATE, NOTHING = "field", "fixed", "option", "template", "nothing"
 
 
+ENDS = [(SAVE, "Save and leave"), (LEAVE, "Leave without saving")]
+
+
 class Sheet:
     """The three columns while somebody works on them."""
 
@@ -50,7 +53,10 @@ class Sheet:
         """Until somebody leaves; whether the changes are to be saved."""
         last = ""
         while True:
-            chosen = choosing.choose(self._heading(), [*self._rows(), *self._ends()], last)
+            rows, header = self._rows()
+            chosen = choosing.choose(
+                self._heading(), [*rows, *ENDS], last, header=header, erase=True
+            )
             if chosen == SAVE:
                 return True
             if chosen == LEAVE:
@@ -61,8 +67,10 @@ class Sheet:
             last = chosen
             target = self._target(chosen)
             if target is not None:
-                last = target.name
                 self._map(target)
+                # The next one that is needed, so that a newcomer only goes on.
+                missing = check_tab(self.tab.value, self.rules).missing
+                last = missing[0] if missing else target.name
 
     # The list
 
@@ -71,37 +79,38 @@ class Sheet:
         unsaved = f" ({len(self.changes)} unsaved)" if self.changes else ""
         return f"{self.name} {self.tab.value}{unsaved}. {setup_line(self.tab, verdict)}"
 
-    def _rows(self) -> list[tuple[str, str]]:
-        """Targets with their data type and where they come from: required ones first, then those
-        that are mapped, then the rest."""
+    def _rows(self) -> tuple[list[tuple[str, str]], str]:
+        """The three columns and their header: required targets first, then those that are mapped,
+        then the rest."""
         known = {target.name: target for target in self.lists.targets}
         names = [*known, *(name for name in self.rules if name not in known)]
         order = sorted(
             names,
             key=lambda name: (not _is_required(known.get(name)), name not in self.rules),
         )
-        width = max(len(name) for name in names) + 2 if names else 0
-        return [
-            (name, self._row(name, is_required=_is_required(known.get(name)), width=width))
-            for name in order
-        ]
+        origin, owner = sides(self.tab)
+        cells = [("TO " + owner.upper(), "DATA TYPE", "FROM " + origin.upper())]
+        cells += [self._cells(name, is_required=_is_required(known.get(name))) for name in order]
+        widths = [max(len(row[column]) for row in cells) for column in range(2)]
+        header, *lines = (f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in cells)
+        return list(zip(order, lines, strict=True)), header
 
-    def _row(self, name: str, *, is_required: bool, width: int) -> str:
+    def _cells(self, name: str, *, is_required: bool) -> tuple[str, str, str]:
         rule = self.rules.get(name)
         shown = f"{plain(name)} *" if is_required else plain(name)
-        where = "not mapped" if rule is None else f"{rule.type}: {plain(describe_rule(rule))}"
-        return f"{shown:<{width}} {where}"
-
-    def _ends(self) -> list[tuple[str, str]]:
-        return [(SAVE, "Save and leave"), (LEAVE, "Leave without saving")]
+        if rule is None:
+            return shown, "-", "not mapped"
+        return shown, rule.type, plain(describe_rule(rule))
 
     def _leave(self) -> str:
         if not self.changes:
             return LEAVE
+        number = len(self.changes)
         return choosing.choose(
-            f"{len(self.changes)} changes are not saved",
-            [(SAVE, "Save them"), (LEAVE, "Throw them away"), (BACK, "Go on editing")],
+            f"{number} change{'s are' if number > 1 else ' is'} not saved",
+            [(SAVE, "Save and leave"), (LEAVE, "Throw away and leave"), (BACK, "Go on editing")],
             SAVE,
+            erase=True,
         )
 
     def _target(self, name: str) -> Target | None:
@@ -164,20 +173,29 @@ class Sheet:
             f"{plain(target.name)} ({target.type.value}{example})",
             options,
             FIELD if rule is None else current.get(rule.type, FIELD),
+            erase=True,
         )
 
     def _rule(self, target: Target, kind: str) -> Rule | None:
         now = self.rules.get(target.name)
         if kind == FIXED:
-            text = choosing.type_in("The text", now.value if isinstance(now, ManualInput) else "")
+            text = choosing.type_in(
+                f"{plain(target.name)}, for everyone",
+                now.value if isinstance(now, ManualInput) else "",
+            )
             return RuleRequest(value=text).rule()
         if kind == OPTION:
             current = now.value if isinstance(now, ManualSelect) else ""
             options = [(option, plain(option)) for option in target.options]
-            return RuleRequest(option=choosing.choose("Which one", options, current)).rule()
+            chosen = choosing.choose(
+                f"{plain(target.name)}: which one", options, current, erase=True
+            )
+            return RuleRequest(option=chosen).rule()
         if kind == TEMPLATE:
             current = now.template if isinstance(now, Template) else ""
-            text = choosing.type_in("The text, with fields such as {first_name}", current)
+            text = choosing.type_in(
+                f"{plain(target.name)}, a text with fields such as {{first_name}}", current
+            )
             before = now.transform if isinstance(now, Template) else ()
             return RuleRequest(template=text, transforms=before).rule() if text else None
         return self._dynamic(target, now if isinstance(now, Dynamic) else None)
@@ -188,7 +206,10 @@ class Sheet:
         if now is not None and now.source not in {value for value, _ in options}:
             options.insert(0, (now.source, plain(now.source)))
         chosen = choosing.choose(
-            "Which field", [*options, (BACK, "back")], now.source if now else ""
+            f"{plain(target.name)}: which field",
+            [*options, (BACK, "back")],
+            now.source if now else "",
+            erase=True,
         )
         if chosen == BACK:
             return None
@@ -199,10 +220,13 @@ class Sheet:
                     return None
                 chosen = chosen.removesuffix(placeholder) + text
         transforms = choosing.type_in(
-            f"Transforms, in order, separated by > ({', '.join(TRANSFORMS)}; empty: none)",
+            f"{plain(chosen)}: transforms, in order, with > between ({', '.join(TRANSFORMS)}; "
+            "empty: none)",
             ">".join(now.transform) if now else "",
         )
-        default = choosing.type_in("Where it is empty (empty: nothing)", now.default if now else "")
+        default = choosing.type_in(
+            f"Where {plain(chosen)} is empty (empty: nothing)", now.default if now else ""
+        )
         return RuleRequest(
             source=chosen,
             transforms=[part.strip() for part in transforms.split(">") if part.strip()],
