@@ -6,7 +6,12 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from stcli.errors import Interrupted
+
+if TYPE_CHECKING:
+    from questionary import Question
 
 LONG_LIST = 12
 """A list with more entries than this can be searched."""
@@ -38,7 +43,7 @@ def choose(
     if header:
         choices.insert(0, questionary.Separator(_cut(header, width)))
     is_long = len(options) > LONG_LIST
-    answer: str = questionary.select(
+    asked = questionary.select(
         textwrap.fill(question, width),
         choices=choices,
         default=default,
@@ -47,8 +52,8 @@ def choose(
         instruction="(arrow keys or type to search, Enter)" if is_long else "(arrow keys, Enter)",
         erase_when_done=erase,
         **_terminal(),
-    ).unsafe_ask()
-    return answer
+    )
+    return str(_answer(asked))
 
 
 def _columns() -> int:
@@ -68,17 +73,22 @@ def type_in(question: str, current: str = "") -> str:
     """A line of text; may be left blank."""
     import questionary
 
-    answer: str = questionary.text(
-        textwrap.fill(question, _columns() - 4), default=current, **_terminal()
-    ).unsafe_ask()
-    return answer.strip()
+    shown = textwrap.fill(question, _columns() - 4)
+    return str(_answer(questionary.text(shown, default=current, **_terminal()))).strip()
 
 
 def agree(question: str) -> bool:
     import questionary
 
-    answer: bool = questionary.confirm(question, default=True, **_terminal()).unsafe_ask()
-    return answer
+    return bool(_answer(questionary.confirm(question, default=True, **_terminal())))
+
+
+def _answer(asked: Question) -> object:
+    """The answer; Ctrl-C and Ctrl-D leave, and nothing is written before the last question."""
+    try:
+        return asked.unsafe_ask()
+    except (KeyboardInterrupt, EOFError):
+        raise Interrupted("stopped by Ctrl-C", "Nothing was changed.") from None
 
 
 def _terminal() -> dict[str, Any]:

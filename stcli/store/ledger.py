@@ -107,7 +107,8 @@ class Several:
 
     @property
     def reason(self) -> str:
-        return "several bookings have its external id: " + ", ".join(map(str, self.bookings))
+        ids = ", ".join(map(str, self.bookings))
+        return f"several bookings have its external id: {ids}; say which counts with: stcli leads link"
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,15 +96,17 @@ def test_before_the_connection_stands_the_catalogue_is_offered(unmapped) -> None
     assert _leads(unmapped) == {}
 
 
-def test_ctrl_c_in_the_middle_changes_nothing(connected) -> None:
+@pytest.mark.parametrize("key", [CTRL_C, "\r" + "\r" + "\x15\x04"])
+def test_ctrl_c_in_the_middle_changes_nothing(connected, key) -> None:
     """Exit 130, the file as it was, whatever was chosen before."""
     before = connected.read_bytes()
     terminal = Terminal(*EDIT)
     terminal.answer("All required fields")
     terminal.answer(r"source \(text", DOWN + "\r")
     terminal.answer("for everyone", "Other\r")
-    terminal.answer(r"1 unsaved", CTRL_C)
+    terminal.answer(r"1 unsaved", key)
     assert terminal.end() == 130, terminal.text
+    assert "Nothing was changed" in terminal.text
     assert "Traceback" not in terminal.seen
     assert connected.read_bytes() == before
 

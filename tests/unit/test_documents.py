@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from stcli.cli.app import COMMANDS
 from stcli.config.load import load_campaign
 from stcli.domain.campaign import in_use
 from stcli.errors import EXIT_CODE_MEANINGS, ExitCode, StcliError
+from tests.scale.recordings import SCENES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,6 +62,22 @@ def test_a_sample_is_ready(path: Path) -> None:
     for tab in used:
         assert not loaded.problems(tab)
         assert not loaded.verdicts[tab].missing
+
+
+@pytest.mark.parametrize("name", sorted(SCENES))
+def test_a_recording_is_whole(name: str) -> None:
+    """Every scene was recorded, plays in any player of the format, and ends as it has to."""
+    text = (ROOT / "docs" / "recordings" / f"{name}.cast").read_text(encoding="utf-8")
+    head, *events = [json.loads(row) for row in text.splitlines()]
+    words, _, columns, more, code = SCENES[name]
+    assert (head["version"], head["width"]) == (2, columns)
+    times = [event[0] for event in events]
+    assert times == sorted(times)
+    shown = "".join(event[2] for event in events)
+    assert shown.startswith(f"$ stcli {' '.join(words)}")
+    assert ("stopped by Ctrl-C" in shown) is (code == 130)
+    assert not more or not re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)
+    assert str(ROOT) not in shown
 
 
 def test_there_are_samples() -> None:
