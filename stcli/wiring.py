@@ -24,7 +24,7 @@ from stcli.domain.connection import Proof
 from stcli.domain.ids import CampaignName
 from stcli.domain.mapping.validate import TabVerdict
 from stcli.domain.outcome import PassKind, PassResult
-from stcli.domain.records import BookingDraft, Environment
+from stcli.domain.records import Environment
 from stcli.domain.secret import Secret
 from stcli.errors import (
     ConfigurationError,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from stcli.usecases.passes.progress import Progress
     from stcli.usecases.passes.runner import Subject, Workplace
     from stcli.usecases.ports import CrmGateway
+    from stcli.usecases.preview import Request
 
 _RF_URL = "https://api.referral-factory.com/api/v2"
 _ST_HOSTS = {
@@ -286,13 +287,24 @@ class Application:
         TokenCache(self.home.tokens, auth_url, proof.client_id, secret).forget()
         return self.secrets.forget(request)
 
-    def booking_request_text(self, draft: BookingDraft) -> str:
-        """The exact body that would ask ServiceTitan for this booking, indented."""
+    def request_text(self, request: Request) -> str:
+        """The exact body that would be sent, indented."""
         import msgspec
 
-        from stcli.clients.servicetitan.wire import booking_request
+        from stcli.clients.referralfactory.wire import new_referrer_request
+        from stcli.clients.servicetitan.wire import booking_request, custom_fields_request
+        from stcli.usecases.preview import FieldWrites, NewReferrer
 
-        return msgspec.json.format(booking_request(draft), indent=2).decode()
+        match request:
+            case NewReferrer():
+                body = new_referrer_request(
+                    request.campaign, request.values, welcome_mail=request.welcome_mail
+                )
+            case FieldWrites():
+                body = custom_fields_request(request.values)
+            case _:
+                body = booking_request(request)
+        return msgspec.json.format(body, indent=2).decode()
 
     def reset_sync(self, name: CampaignName) -> None:
         """Let the next sync begin anew; ``Locked`` while a pass of the campaign runs."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stcli.cli.arguments import AsJson, BookingTabName, OptionalCampaign
+from stcli.cli.arguments import AnyTab, AsJson, OptionalCampaign, TabName
 from stcli.cli.output import emit, line, note, plain, table
 from stcli.cli.rule_text import describe_rule
 from stcli.cli.session import application, chosen_campaign
@@ -16,10 +16,8 @@ from stcli.errors import ConfigurationError, ExitCode
 if TYPE_CHECKING:
     from stcli.domain.ids import CampaignName
     from stcli.domain.mapping.apply import MappedField
-    from stcli.usecases.mapping import Preview
+    from stcli.usecases.preview import Preview
     from stcli.wiring import Application
-
-TabOption = Annotated[BookingTabName, typer.Option("--tab", help="Which set of mappings.")]
 
 
 def preview(
@@ -30,15 +28,19 @@ def preview(
         typer.Option("--lead", metavar="CODE", help="A referral code, at the end of their link."),
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", min=1, max=50, help="How many of the newest without --lead.")
+        int, typer.Option("--count", min=1, max=50, help="How many records without --lead.")
     ] = 3,
-    tab: TabOption = BookingTabName.LEADS,
+    tab: AnyTab = TabName.LEADS,
     as_json: AsJson = False,
 ) -> int:
-    """What the mapping makes of real people: each value, and the exact request. Writes nothing."""
+    """What the mapping makes of real records: each value, and the exact request. Writes nothing.
+
+    Without --lead the newest people are shown; for the sync tab the first customers that may be
+    enrolled (the suppression list is not asked).
+    """
     from stcli.cli import running
     from stcli.domain.campaign import Tab
-    from stcli.usecases import mapping
+    from stcli.usecases.preview import Previewer
 
     chosen = Tab(tab.value)
     with application(context) as app:
@@ -50,15 +52,14 @@ def preview(
                 f"the mapping of {tab.value} has problems", "Mend them first.", problems
             )
 
-        async def body() -> list[mapping.Preview]:
+        async def body() -> list[Preview]:
             async with app.open_referral() as referral, app.crm_for(name, config) as crm:
-                if lead is None:
-                    return await mapping.preview_some(config, chosen, count, referral, crm)
-                return [await mapping.preview(config, chosen, lead, referral, crm)]
+                previewer = Previewer(config, chosen, referral, crm)
+                return await (previewer.of_some(count) if lead is None else previewer.of(lead))
 
         made = running.run(lambda _stop: body())
     if not made:
-        note(f"{name} has no {tab.value} yet, so there is nobody to show.")
+        note(f"There is nobody yet whom {tab.value} of {name} concerns.")
     shown = [_document(app, name, one) for one in made]
 
     def render() -> None:
@@ -74,11 +75,11 @@ def preview(
 def _document(app: Application, name: CampaignName, made: Preview) -> dict[str, object]:
     from stcli.domain.mapping.apply import Unmappable
 
-    draft = made.draft
+    request = made.request
     return {
         "schema_version": 1,
         "campaign": name,
-        "record": made.person.code,
+        "record": made.record,
         "fields": [
             {
                 "from": describe_rule(row.rule),
@@ -90,9 +91,9 @@ def _document(app: Application, name: CampaignName, made: Preview) -> dict[str, 
             for row in made.rows
         ],
         "request": (
-            None if isinstance(draft, Unmappable) else json.loads(app.booking_request_text(draft))
+            None if isinstance(request, Unmappable) else json.loads(app.request_text(request))
         ),
-        "problem": draft.reason if isinstance(draft, Unmappable) else "",
+        "problem": request.reason if isinstance(request, Unmappable) else "",
     }
 
 
@@ -107,7 +108,7 @@ def _remark(row: MappedField) -> str:
 
 
 def _show(made: Preview, document: dict[str, object]) -> None:
-    line(f"{plain(made.person.code)}:")
+    line(f"{plain(made.record)}:")
     table(
         ("FROM", "VALUE", "TO", "BECOMES", "REMARK"),
         [
@@ -117,7 +118,7 @@ def _show(made: Preview, document: dict[str, object]) -> None:
     )
     line()
     if document["problem"]:
-        line(f"Cannot be booked: {document['problem']}")
+        line(f"Cannot be sent: {document['problem']}")
     else:
         line(f"Request:\n{json.dumps(document['request'], indent=2, ensure_ascii=False)}")
     line()

@@ -108,7 +108,9 @@ class Several:
     @property
     def reason(self) -> str:
         ids = ", ".join(map(str, self.bookings))
-        return f"several bookings have its external id: {ids}; say which counts with: stcli leads link"
+        return (
+            f"several bookings have its external id: {ids}; say which counts with: stcli leads link"
+        )
 
 
 @dataclass(frozen=True, slots=True)

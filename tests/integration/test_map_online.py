@@ -162,7 +162,29 @@ def test_a_preview_of_a_record_that_cannot_be_booked(connected, cli, world) -> N
     edit(connected, ("{type: dynamic, from: first_name}", "{type: dynamic, from: meta.Nick}"))
     ran = cli("map", "preview", "--count", "1")
     assert ran.code == 5
-    assert "Cannot be booked: required but blank: name" in ran.out
+    assert "Cannot be sent: required but blank: name" in ran.out
+
+
+def test_a_preview_of_customers_and_of_what_goes_back(returning, cli, world) -> None:
+    """The other two tabs: the referrer that would be made, the custom fields that would be set."""
+    ran = cli("map", "preview", "--tab", "sync", "--count", "2", "--json")
+    assert ran.code == 0, ran.text
+    first = ran.document["previews"][0]
+    assert first["record"].startswith("customer ")
+    assert first["request"]["notify"] is False
+    assert first["request"]["email"].endswith("@example.com")
+    assert {row["to"] for row in first["fields"]} == {"first_name", "email", "meta.Phone"}
+    ran = cli("map", "preview", "--tab", "return", "--count", "1", "--json")
+    assert ran.code == 0, ran.text
+    (shown,) = ran.document["previews"]
+    values = {row["to"]: row["value"] for row in shown["fields"]}
+    assert values["custom_field:Referral Link"].endswith(shown["record"])
+    assert [field["value"] for field in shown["request"]["customFields"]] == [
+        values["custom_field:Referral Link"],
+        values["custom_field:Referrals"],
+    ]
+    assert world.requests("st").keys() >= {"GET /crm/v2/tenant/{tenant}/customers/custom-fields"}
+    assert cli("map", "preview", "--tab", "sync", "--lead", "x").code == 2
 
 
 def test_a_copy_is_the_same_but_for_what_makes_it_another(connected, cli, home: Path) -> None:
