@@ -20,6 +20,11 @@ if not os.environ.get("STCLI_TEST_EXAMPLES"):
     hypothesis.settings.load_profile("fixed")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Many tests wait for a server, a process or a clock, so there is work for twice the cores."""
+    return (os.cpu_count() or 1) * 2
+
+
 class MemoryKeyring(keyring.backend.KeyringBackend):
     """A real backend of the keyring library that keeps its entries in memory."""
 

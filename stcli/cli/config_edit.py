@@ -17,6 +17,7 @@ from stcli.cli.arguments import AsJson, OptionalCampaign
 from stcli.cli.output import emit, line, note, plain
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ConfigurationError, ExitCode, Problem, UsageError
+from stcli.paths import private_folder
 
 if TYPE_CHECKING:
     from stcli.config.files import CampaignFiles
@@ -31,7 +32,7 @@ def edit(context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJ
     problems on top, until it is valid or you give up: leave it as it is, or empty."""
     with application(context) as app:
         name = chosen_campaign(app, campaign)
-        diff = _edited(app.files, name, _editor())
+        diff = _edited(app.files, name, _editor(), private_folder(app.home.state))
     if diff:
         note(diff.rstrip())
     emit(
@@ -64,10 +65,10 @@ def _editor() -> list[str]:
     raise UsageError("no editor is known", "Set EDITOR, such as: export EDITOR=nano")
 
 
-def _edited(files: CampaignFiles, name: CampaignName, editor: Sequence[str]) -> str:
+def _edited(files: CampaignFiles, name: CampaignName, editor: Sequence[str], place: Path) -> str:
     """Edit until the text is valid; the difference, empty where nothing was changed."""
     before = files.text(name)
-    folder = Path(tempfile.mkdtemp(prefix="stcli-edit-"))
+    folder = Path(tempfile.mkdtemp(prefix="edit-", dir=place))
     copy = folder / f"{name}.yaml"
     after, problems = _until_valid(files, name, before, copy, editor)
     if after == before or not after.strip():
