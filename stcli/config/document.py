@@ -534,7 +534,9 @@ def _misplaced_colon(at: int, text: str) -> tuple[int, str, str]:
 
 
 def _missing_colon(start: int, text: str) -> tuple[int, str, str]:
-    line = (_BREAK.split(text[start:], maxsplit=1) or [""])[0]
+    line = _line_at(start, text)
+    if line.startswith(_MERGE_MARKS):
+        return start, "a merge left its marks here", "Keep one version and remove the three marks."
     if re.search(r":\S", line):
         return start, "there is no space after the colon", "Write 'key: value'."
     return start, "a colon is missing after the key", "Write 'key: value'."
@@ -545,10 +547,25 @@ def _unclosed(
 ) -> tuple[int, str, str]:
     opening = text[start : start + 1]
     closing = {"[": "]", "{": "}"}.get(opening, "")
+    line = _line_at(start, text)
+    if line.count('"') % 2:
+        place = start + line.rfind('"')
+        return place, "a quote opens here and is not closed on its line", "Close it with '\"'."
     if not text[at:].strip() or line_of(at) > line_of(start):
         return start, f"{opening!r} opens here and is not closed", f"Close it with {closing!r}."
     message = f"',' or {closing!r} is expected in what {opening!r} opens"
+    if _CURLY_QUOTES.intersection(line):
+        return at, message, "Replace the curly quotes by straight ones."
     return at, message, "Put text with ',', ': ' or brackets in quotes."
+
+
+_MERGE_MARKS = ("<<<<<<<", "=======", ">>>>>>>")
+_CURLY_QUOTES = frozenset("\u201c\u201d\u201e\u2018\u2019")
+
+
+def _line_at(start: int, text: str) -> str:
+    """The rest of a line."""
+    return (_BREAK.split(text[start:], maxsplit=1) or [""])[0]
 
 
 def _line_before(at: int, text: str) -> str:

@@ -143,7 +143,13 @@ def _check_version(document: Document, what: str) -> None:
         raise ConfigurationError(
             f"the {what} {document.file} has version {version}, and this stcli reads {FILE_VERSION}",
             "Install a newer stcli.",
-            [document.problem(("version",), f"version {version} is newer than {FILE_VERSION}")],
+            [
+                document.problem(
+                    ("version",),
+                    f"version {version} is newer than {FILE_VERSION}",
+                    "Install a newer stcli.",
+                )
+            ],
         )
 
 
@@ -203,7 +209,7 @@ def _problem(document: Document, model: type[BaseModel], details: ErrorDetails) 
             return document.problem(
                 path,
                 "the value is missing" if empty else "a text is expected here",
-                "write it behind the colon" if empty else "",
+                "write it behind the colon" if empty else "write one text, without brackets",
             )
         case _:
             return document.problem(path, details["msg"][:1].lower() + details["msg"][1:])

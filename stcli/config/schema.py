@@ -83,6 +83,8 @@ def _as_written(node: Any) -> Any:
     if kind == "boolean":
         words = [form for word in ("true", "false") for form in (word, word.title(), word.upper())]
         return {"anyOf": [node, {"enum": words}]}
+    if node.get("format") == "date":
+        return {**node, "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
     if kind == "string" and not {"enum", "const", "pattern", "format"} & node.keys():
         return {**node, "type": _TEXT}
     if kind == "number":

@@ -16,6 +16,7 @@ from stcli.domain.settings_types import (
     Day,
     FilledText,
     PositiveNumber,
+    ReadWholeNumber,
     Switch,
     Text,
     Version,
@@ -122,7 +123,7 @@ class Qualification(Written):
     value: (
         Literal["Scheduled", "Dispatched", "InProgress", "Hold", "Completed", "Canceled"] | None
     ) = None
-    hold_days: Annotated[WholeNumber, Field(le=LONGEST_HOLD_DAYS)] = 0
+    hold_days: Annotated[int, Field(ge=0, le=LONGEST_HOLD_DAYS), ReadWholeNumber] = 0
     on_cancel: OnCancel = OnCancel.KEEP
     conditions: Conditions = Conditions()
     limits: QualificationLimits = QualificationLimits()

@@ -61,9 +61,11 @@ def _read_text(value: Any) -> Any:
 
 
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
-WholeNumber = Annotated[int, BeforeValidator(_read_whole_number), Field(ge=0)]
-PositiveNumber = Annotated[int, BeforeValidator(_read_whole_number), Field(ge=1)]
+# Limits stand before the reader, so that the JSON Schema of a type has them too.
+ReadWholeNumber = BeforeValidator(_read_whole_number)
+WholeNumber = Annotated[int, Field(ge=0), ReadWholeNumber]
+PositiveNumber = Annotated[int, Field(ge=1), ReadWholeNumber]
 Day = Annotated[date, BeforeValidator(_read_day)]
-Version = Annotated[Literal[1], BeforeValidator(_read_whole_number)]
+Version = Annotated[Literal[1], ReadWholeNumber]
 Text = Annotated[str, BeforeValidator(_read_text)]
-FilledText = Annotated[str, BeforeValidator(_read_text), Field(min_length=1)]
+FilledText = Annotated[str, Field(min_length=1), BeforeValidator(_read_text)]
