@@ -245,6 +245,8 @@ def _settings(document: Document, path: DocumentPath, value: object) -> Iterator
         yield from _replacements(document, place, value)
     elif node is None or _is_empty(node):
         filled = [value] if isinstance(rest[0], int) else {rest[0]: value}
+        if isinstance(node, MappingNode) and node.flow and isinstance(rest[0], str):
+            yield from _filled_around_comments(text, node, _flow_entry(rest[0], value))
         if place is None:
             yield from _new_roots(document, filled)
         else:
@@ -254,6 +256,15 @@ def _settings(document: Document, path: DocumentPath, value: object) -> Iterator
         yield from _new_entries(document, node, rest[0], value, depth)
     elif isinstance(node, SequenceNode):
         yield from _new_items(text, node, value)
+
+
+def _filled_around_comments(text: str, node: MappingNode, entry: str) -> Iterator[str]:
+    """Empty brackets with an entry, where comments stand in them and the last one has its line."""
+    close = _content_end(text, node) - 1
+    line = _line_start(text, close)
+    if "#" in text[_collection_start(text, node) : close] and not text[line:close].strip():
+        indent = " " * (close - line + _DEFAULT_STEP)
+        yield text[:line] + indent + entry + _line_break(text) + text[line:]
 
 
 def _is_empty(node: Node) -> bool:
@@ -398,6 +409,8 @@ def _removals(document: Document, path: DocumentPath) -> Iterator[str]:
     index, spans = _spans(text, node, path[-1])
     if len(spans) == 1:
         empty = "{}" if isinstance(node, MappingNode) else "[]"
+        if node.flow:
+            yield from _emptied_around_comments(text, node, spans[0])
         if place is None:
             yield _spliced(text, _collection_start(text, node), _content_end(text, node), empty)
         elif node.flow or place.key is None or place.in_flow:
@@ -408,6 +421,22 @@ def _removals(document: Document, path: DocumentPath) -> Iterator[str]:
         yield from _without_flow_entry(text, spans, index)
     else:
         yield from _without_lines(text, spans, index)
+
+
+def _emptied_around_comments(
+    text: str, node: MappingNode | SequenceNode, span: tuple[int, int]
+) -> Iterator[str]:
+    """A flow collection without its only entry, where comments stand beside that in the brackets."""
+    start, end = span
+    whole = text[_collection_start(text, node) : _content_end(text, node)]
+    inside = whole.replace(text[start:end], "", 1)
+    if "#" not in inside:
+        return
+    line, behind = _line_start(text, start), re.compile(r"[ \t]*,?[ \t]*").match(text, end)
+    if behind is not None and not text[line:start].strip() and behind.end() == _line_end(text, end):
+        yield text[:line] + text[_next_line(text, end) :]
+    comma = re.compile(r"\s*,").match(text, end)
+    yield text[:start] + text[comma.end() if comma else end :]
 
 
 def _spans(
@@ -458,6 +487,12 @@ def _without_flow_entry(text: str, spans: list[tuple[int, int]], index: int) -> 
             yield head + text[comma.end() if comma else end :]
         yield _spliced(text, start, following, "")
         return
+    before = text[spans[index - 1][1] : start]
+    comma = re.compile(r"(?:\s|#[^\r\n]*)*?,").match(before)
+    if "#" in before and comma is not None:
+        # The comment belongs to the entry before, whose comma goes.
+        kept = before[: comma.end() - 1] + before[comma.end() :]
+        yield text[: spans[index - 1][1]] + kept + text[end:]
     yield _spliced(text, spans[index - 1][1], end, "")
 
 
