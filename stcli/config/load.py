@@ -40,6 +40,8 @@ from stcli.errors import ConfigurationError, Problem, UsageError
 Model = TypeVar("Model", bound=BaseModel)
 
 TAGS = frozenset(DATA_TYPES)
+MOST_PROBLEMS = 100
+"""So many are told at once; who has more mends these first."""
 
 FIELDS_OF: dict[Tab, tuple[str, ...]] = {
     Tab.LEADS: ("leads", "fields"),
@@ -127,11 +129,14 @@ def convert(document: Document, model: type[Model], what: str) -> Model:
     try:
         return model.model_validate(_written(document.root))
     except ValidationError as error:
-        details = _without_echoes(model, error.errors())
+        found = error.errors()
+        details = _without_echoes(model, found[:MOST_PROBLEMS])
         problems = [_problem(document, model, one) for one in details]
+        number = len(found) - MOST_PROBLEMS + len(problems) if len(found) > MOST_PROBLEMS else 0
         raise ConfigurationError(
-            f"the {what} {document.file} has {len(problems)} "
-            f"problem{'s' if len(problems) > 1 else ''}",
+            f"the {what} {document.file} has {number or len(problems)} "
+            f"problem{'s' if len(problems) > 1 else ''}"
+            + (f", of which {len(problems)} are listed" if number else ""),
             "Mend the places named; nothing was changed.",
             sorted(set(problems), key=lambda problem: (problem.line, problem.column)),
         ) from None

@@ -144,6 +144,17 @@ def test_all_problems_come_at_once(tmp_path) -> None:
     assert [p.line for p in _problems(tmp_path / "x.yaml", text)] == [6, 18]
 
 
+def test_of_very_many_problems_the_first_are_told(tmp_path) -> None:
+    """And how many there are."""
+    file = tmp_path / "x.yaml"
+    more = "".join(f"x{number}: 1\n" for number in range(5000))
+    file.write_text(GOOD + more, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as raised:
+        load_campaign(file, "x")
+    assert len(raised.value.problems) == 100
+    assert "has 5000 problems, of which 100 are listed" in raised.value.message
+
+
 @pytest.mark.parametrize("written", ["0123", "8:30", "NO", "1.10", "true", "0x10", "2026-11-23"])
 def test_text_stays_what_was_written(tmp_path, written) -> None:
     """A postcode, a time, a word: YAML's guesses do not reach a text."""
