@@ -61,8 +61,9 @@ class LoadedCampaign:
     verdicts: dict[Tab, TabVerdict]
 
     def problems(self, tab: Tab) -> list[Problem]:
-        """Faults of a tab's mapping with their place, warnings left out."""
-        return [self.place(tab, f) for f in self.faults(tab) if not f.is_warning]
+        """Faults of a tab's mapping with their place, warnings left out; of very many the first."""
+        faults = [f for f in self.faults(tab) if not f.is_warning]
+        return [self.place(tab, fault) for fault in faults[:MOST_PROBLEMS]]
 
     def warnings(self, tab: Tab) -> list[Problem]:
         return [self.place(tab, f) for f in self.faults(tab) if f.is_warning]
