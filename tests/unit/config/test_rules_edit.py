@@ -651,7 +651,7 @@ NAMED = {"type": "dynamic", "from": "name"}
             {"email": None, "first_name": NAMED},
         ),
         (
-            "{email: {type: dynamic, from: email},  # note 1\n    first_name: {type: dynamic, from: id}}",
+            "{email: {type: dynamic, from: email}, # note 1\n first_name: {type: dynamic, from: id}}",
             {"first_name": None},
         ),
         (
