@@ -11,7 +11,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from typing import TextIO
 
 from stcli.errors import ConfigurationError, StateError, StcliError
 from stcli.usecases.report import error_document
@@ -32,7 +32,7 @@ def _write(text: str) -> None:
     try:
         sys.stdout.write(text)
     except BrokenPipeError:
-        _nobody_reads()
+        _nobody_reads(sys.stdout)
     except OSError as error:
         raise _unwritten(error) from error
 
@@ -42,15 +42,15 @@ def flush() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _nobody_reads()
+        _nobody_reads(sys.stdout)
     except OSError as error:
-        # What could not be written would be tried again at the end of the process.
-        _nobody_reads()
+        _nobody_reads(sys.stdout)
         raise _unwritten(error) from error
 
 
-def _nobody_reads() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _nobody_reads(stream: TextIO) -> None:
+    """What is left in the stream would be tried again at the end of the process: it goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _unwritten(error: OSError) -> StateError:
@@ -76,8 +76,10 @@ def line(text: str = "") -> None:
 def note(text: str) -> None:
     """A remark beside the result: what to do next, a warning. Where nobody can be told, the result
     and the exit code still are."""
-    with suppress(OSError):
+    try:
         sys.stderr.write(text + "\n")
+    except OSError:
+        _nobody_reads(sys.stderr)
 
 
 def pairs(values: Mapping[str, object]) -> None:
