@@ -10,7 +10,7 @@ from stcli.cli import choosing
 from stcli.cli.map_set import setup_line
 from stcli.cli.output import note, plain
 from stcli.cli.rule_text import describe_rule, sides
-from stcli.domain.catalog import Source, Target, catalogue_of
+from stcli.domain.catalog import Source, Target, catalogue_of, open_prefix
 from stcli.domain.mapping.rules import Dynamic, ManualInput, ManualSelect, Rule, Template
 from stcli.domain.mapping.transforms import TRANSFORMS
 from stcli.domain.mapping.validate import check_tab
@@ -115,12 +115,11 @@ class Sheet:
 
     def _target(self, name: str) -> Target | None:
         """The target that was chosen; where it stands for any name, the name is asked for."""
-        for placeholder in ("LABEL", "NAME"):
-            if name.endswith(placeholder) and name not in self.rules:
-                text = choosing.type_in(f"{name}: which {placeholder.lower()}? (empty: none)")
-                if not text:
-                    return None
-                name = name.removesuffix(placeholder) + text
+        if open_prefix(name):
+            text = choosing.type_in(f"{name}: which one? (empty: none)")
+            if not text:
+                return None
+            name = open_prefix(name) + text
         known = {target.name: target for target in self.lists.targets}
         pattern = catalogue_of(self.tab.value).target(name)
         found = known.get(name) or pattern
@@ -213,12 +212,11 @@ class Sheet:
         )
         if chosen == BACK:
             return None
-        for placeholder in ("LABEL", "NAME"):
-            if chosen.endswith(placeholder):
-                text = choosing.type_in(f"{chosen}: which {placeholder.lower()}?")
-                if not text:
-                    return None
-                chosen = chosen.removesuffix(placeholder) + text
+        if open_prefix(chosen):
+            text = choosing.type_in(f"{chosen}: which one? (empty: back)")
+            if not text:
+                return None
+            chosen = open_prefix(chosen) + text
         transforms = choosing.type_in(
             f"{plain(chosen)}: transforms, in order, with > between ({', '.join(TRANSFORMS)}; "
             "empty: none)",

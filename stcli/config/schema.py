@@ -21,6 +21,7 @@ from stcli.domain.catalog import (
     Target,
     TargetType,
     catalogue_of,
+    open_prefix,
 )
 from stcli.domain.mapping.transforms import KEEPS_DIFFERENT_APART, TRANSFORMS
 
@@ -102,8 +103,8 @@ def _as_written(node: Any) -> Any:
 
 def _mappings(catalogue: Catalogue) -> Schema:
     """The mappings of a tab: every target by name, with what it may be mapped to."""
-    exact = [t for t in catalogue.targets if not _is_pattern(t.name)]
-    patterns = [t for t in catalogue.targets if _is_pattern(t.name)]
+    exact = [t for t in catalogue.targets if not open_prefix(t.name)]
+    patterns = [t for t in catalogue.targets if open_prefix(t.name)]
     return {
         "type": ["object", "null"],
         "properties": {t.name: _rule(catalogue, t) for t in exact},
@@ -134,7 +135,7 @@ def _rule(catalogue: Catalogue, target: Target) -> Schema:
     if not is_key and not (catalogue is SYNC and target.name == "email"):
         fixed = {"enum": list(target.options)} if target.options else text
         forms.append(_form("manual_input", {"value": fixed}, ["value"]))
-        if target.options or target.type is TargetType.NAME_OR_ID or _is_pattern(target.name):
+        if target.options or target.type is TargetType.NAME_OR_ID or open_prefix(target.name):
             forms.append(_form("manual_select", {"value": fixed}, ["value"]))
     example = f", such as {target.example}" if target.example else ""
     return {"description": f"{target.label} ({target.type.value}{example})", "oneOf": forms}
@@ -155,15 +156,10 @@ def _form(data_type: str, properties: Mapping[str, Schema], required: Sequence[s
 
 
 def _names(sources: Sequence[Source]) -> Schema:
-    exact = [source.name for source in sources if not _is_pattern(source.name)]
-    patterns = [_pattern(source.name) for source in sources if _is_pattern(source.name)]
+    exact = [source.name for source in sources if not open_prefix(source.name)]
+    patterns = [_pattern(source.name) for source in sources if open_prefix(source.name)]
     return {"anyOf": [{"enum": exact}, *({"type": "string", "pattern": one} for one in patterns)]}
 
 
-def _is_pattern(name: str) -> bool:
-    return name.endswith(("LABEL", "NAME"))
-
-
 def _pattern(name: str) -> str:
-    prefix = name.removesuffix("LABEL").removesuffix("NAME")
-    return f"^{re.escape(prefix)}.*\\S"
+    return f"^{re.escape(open_prefix(name))}.*\\S"

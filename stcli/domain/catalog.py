@@ -25,7 +25,7 @@ class TargetType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A field that a mapping writes to. A name ending in ``LABEL`` or ``NAME`` stands for any."""
+    """A field that a mapping writes to. Some stand for any name: ``open_prefix``."""
 
     name: str
     api_name: str
@@ -38,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A field that a mapping reads from. A name ending in ``LABEL`` or ``NAME`` stands for any."""
+    """A field that a mapping reads from. Some stand for any name: ``open_prefix``."""
 
     name: str
     api_path: str
@@ -213,11 +213,23 @@ class Catalogue:
         return tuple(source.name for source in self.sources)
 
 
+_ANY = {
+    "meta.LABEL": "meta.",
+    "referrer.meta.LABEL": "referrer.meta.",
+    "custom_field:NAME": "custom_field:",
+}
+"""Entries that stand for any name, each with what goes before that name."""
+
+
+def open_prefix(name: str) -> str:
+    """What goes before the name that an entry leaves open; blank where it leaves none open."""
+    return _ANY.get(name, "")
+
+
 def _stands_for(pattern: str, name: str) -> bool:
-    for placeholder in ("LABEL", "NAME"):
-        if pattern.endswith(placeholder):
-            prefix = pattern.removesuffix(placeholder)
-            return name.startswith(prefix) and bool(name.removeprefix(prefix).strip())
+    prefix = open_prefix(pattern)
+    if prefix:
+        return name.startswith(prefix) and bool(name.removeprefix(prefix).strip())
     return name == pattern
 
 
