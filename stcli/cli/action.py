@@ -46,6 +46,8 @@ def action(
     from stcli.domain.campaign import Tab
 
     campaign, tab, wanted = _action_words(words)
+    if backfill and wanted is not ActionName.CREATE_BOOKING:
+        raise UsageError("--backfill goes with create_booking", "See: stcli action --help")
     with application(context) as app:
         name = chosen_campaign(app, campaign)
         before = app.settings_of(name).booking_tab(Tab(tab.value)).action.value
@@ -101,7 +103,7 @@ def _switch(app: Application, name: CampaignName, tab: Tab, action: str, *, back
             return await switching.remember_present(since, referral, app.state.ledger, now)
 
     if action == ActionName.CREATE_BOOKING:
-        running.run(lambda _stop: remember())
+        running.ask(remember)
         if backfill:
             removed.append((tab.value, "since"))
             note(f"Everyone is booked. See the plan first: stcli {tab.value} run {name} --dry-run")

@@ -24,7 +24,7 @@ def campaigns_command(
     from stcli.usecases.account import list_campaigns
 
     with application(context) as app:
-        found = running.run(lambda _stop: list_campaigns(app.open_referral()))
+        found = running.ask(lambda: list_campaigns(app.open_referral()))
         here: dict[str, list[str]] = {}
         for name in app.files.names():
             try:

@@ -64,12 +64,20 @@ def _settings(app: Application, word: str) -> CampaignConfig:
 
     file = Path(word)
     if file.suffix in (".yaml", ".yml") or "/" in word:
-        if not file.exists():
+        if not _is_there(file):
             raise UsageError(f"there is no file {word}", "Give a campaign's name, or a file.")
         return app.settings_in(file)
     from stcli.paths import campaign_name
 
     return app.settings_of(CampaignName(campaign_name(word)))
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:
+        # A name that no file can have.
+        return False
 
 
 @copy_app.command("copy", epilog="Example: stcli copy spring-hvac autumn-hvac")

@@ -16,7 +16,7 @@ import typer
 from stcli.cli.arguments import AsJson, OptionalCampaign
 from stcli.cli.output import emit, line, note, plain
 from stcli.cli.session import application, chosen_campaign
-from stcli.errors import ConfigurationError, ExitCode, Problem, UsageError
+from stcli.errors import ConfigurationError, ExitCode, Locked, Problem, UsageError
 from stcli.paths import private_folder
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def _edited(files: CampaignFiles, name: CampaignName, editor: Sequence[str], pla
         diff = files.replace(name, before, after)
     except ConfigurationError as error:
         raise ConfigurationError(error.message, kept, error.problems) from error
+    except Locked as error:
+        raise Locked(error.message, kept) from error
     shutil.rmtree(folder, ignore_errors=True)
     return diff
 

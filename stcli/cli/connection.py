@@ -110,7 +110,7 @@ def _check_campaign(app: Application, name: CampaignName, identifier: str | None
             await check_referral_campaign(identifier or name, referral)
 
     try:
-        running.run(lambda _stop: check())
+        running.ask(check)
     except ApiError as error:
         # Asking is a service; the request does not need Referral Factory.
         note(f"Whether Referral Factory has this campaign is not known: {error.message}")

@@ -38,4 +38,4 @@ def real_lists(
             return remarked(lists, f"{name} is not finalized, so ServiceTitan was not asked.")
         return await tried(lists, "ServiceTitan", of_tenant)
 
-    return running.run(lambda _stop: both())
+    return running.ask(both)

@@ -57,7 +57,7 @@ def preview(
                 previewer = Previewer(config, chosen, referral, crm)
                 return await (previewer.of_some(count) if lead is None else previewer.of(lead))
 
-        made = running.run(lambda _stop: body())
+        made = running.ask(body)
     if not made:
         note(f"There is nobody yet whom {tab.value} of {name} concerns.")
     shown = [_document(app, name, one) for one in made]
@@ -118,7 +118,9 @@ def _show(made: Preview, document: dict[str, object]) -> None:
     )
     line()
     if document["problem"]:
-        line(f"Cannot be sent: {document['problem']}")
+        line(f"Cannot be sent: {plain(document['problem'])}")
     else:
-        line(f"Request:\n{json.dumps(document['request'], indent=2, ensure_ascii=False)}")
+        line("Request:")
+        for row in json.dumps(document["request"], indent=2, ensure_ascii=False).splitlines():
+            line(plain(row))
     line()

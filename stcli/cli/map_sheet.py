@@ -192,6 +192,9 @@ class Sheet:
             return RuleRequest(option=chosen).rule()
         if kind == TEMPLATE:
             current = now.template if isinstance(now, Template) else ""
+            if "\n" in current:
+                note(f"It has several lines; change it with: stcli config edit {self.name}")
+                return None
             text = choosing.type_in(
                 f"{plain(target.name)}, a text with fields such as {{first_name}}", current
             )

@@ -109,7 +109,7 @@ def _online(app: Application, name: CampaignName, config: CampaignConfig) -> lis
         async with app.open_referral() as referral, app.crm_for(name, config) as crm:
             return await OnlineCheck(config, referral, crm).run()
 
-    return running.run(lambda _stop: body())
+    return running.ask(body)
 
 
 def _used(loaded: LoadedCampaign) -> list[Tab]:

@@ -28,6 +28,8 @@ referrers = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Referrers become bookings."
 )
 run_app = typer.Typer(add_completion=False)
+LARGEST_ID = 2**63 - 1
+"""The largest number that ServiceTitan and the state have room for (int64)."""
 SAMPLE_LINES = 20
 """How much of a dry run's plan people are shown."""
 
@@ -149,7 +151,7 @@ def resend(
                 lead = await lead_of(name, config, code, app.state, referral)
                 return await resend_lead(lead, app.state, crm, app.now())
 
-        text = running.run(lambda _stop: body())
+        text = running.ask(body)
     emit(
         {"schema_version": 1, "campaign": name, "code": code, "result": text},
         lambda: line(text),
@@ -163,10 +165,12 @@ def link(
     context: typer.Context,
     words: CampaignAndCode,
     booking: Annotated[
-        int | None, typer.Option("--booking", min=1, metavar="ID", help="The lead's booking.")
+        int | None,
+        typer.Option("--booking", min=1, max=LARGEST_ID, metavar="ID", help="The lead's booking."),
     ] = None,
     job: Annotated[
-        int | None, typer.Option("--job", min=1, metavar="ID", help="The lead's job.")
+        int | None,
+        typer.Option("--job", min=1, max=LARGEST_ID, metavar="ID", help="The lead's job."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -186,7 +190,7 @@ def link(
                 lead = await lead_of(name, config, code, app.state, referral)
                 return await link_lead(lead, booking, job, app.state, crm, app.now())
 
-        text = running.run(lambda _stop: body())
+        text = running.ask(body)
     emit(
         {"schema_version": 1, "campaign": name, "code": code, "result": text},
         lambda: line(text),

@@ -211,7 +211,7 @@ def explain(
             async with app.crm_for(name, config) as crm:
                 return await make_explanation(name, config, code, app.state, crm, app.now())
 
-        made = running.run(lambda _stop: body())
+        made = running.ask(body)
 
     def render() -> None:
         line(f"{plain(code)}: {made.summary}")

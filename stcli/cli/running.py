@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
 from stcli.cli.output import note
@@ -32,13 +32,39 @@ def run(body: Callable[[StopSignal], Awaitable[Result]]) -> Result:
     return asyncio.run(guarded())
 
 
+def ask(body: Callable[[], Coroutine[None, None, Result]]) -> Result:
+    """Run what only asks, and writes to neither system: a signal ends it at once."""
+
+    async def guarded() -> Result:
+        stop = StopSignal()
+        loop = asyncio.get_running_loop()
+        _on(loop, signal.SIGINT, stop, Interrupted("stopped by Ctrl-C"), says=False)
+        _on(loop, signal.SIGTERM, stop, Terminated("stopped by SIGTERM"), says=False)
+        work = asyncio.ensure_future(body())
+        watch = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        watch.cancel()
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work})
+            stop.check()
+        return work.result()
+
+    return asyncio.run(guarded())
+
+
 def _on(
-    loop: asyncio.AbstractEventLoop, number: signal.Signals, stop: StopSignal, reason: StcliError
+    loop: asyncio.AbstractEventLoop,
+    number: signal.Signals,
+    stop: StopSignal,
+    reason: StcliError,
+    *,
+    says: bool = True,
 ) -> None:
     def received() -> None:
         if stop.reason is not None and number is signal.SIGINT:
             os._exit(ExitCode.INTERRUPTED)
-        if stop.reason is None:
+        if stop.reason is None and says:
             note("Stopping at the next clean point; Ctrl-C again ends at once.")
         stop.request(reason)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stcli.errors import UsageError
+from stcli.errors import Interrupted, UsageError
 from stcli.paths import find_home
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def application(context: typer.Context) -> Iterator[Application]:
     opened = Application(os.environ, show_pii=options.show_pii)
     try:
         yield opened
+    except KeyboardInterrupt:
+        # Before Typer sees it, which would end without a word, also under --json.
+        raise Interrupted("stopped by Ctrl-C") from None
     finally:
         opened.close()
 

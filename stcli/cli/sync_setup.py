@@ -194,7 +194,7 @@ def _lists(app: Application, name: CampaignName, config: CampaignConfig) -> List
                 found = _without(found, "ServiceTitan's custom fields", error)
         return found
 
-    return running.run(lambda _stop: both())
+    return running.ask(both)
 
 
 def _without(lists: Lists, what: str, error: StcliError) -> Lists:

@@ -3,7 +3,12 @@ and two campaigns side by side: ``diff`` and ``copy``."""
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -228,6 +233,36 @@ def test_a_difference_is_shown_side_by_side(connected, cli, tmp_path: Path) -> N
     rows = [line.split() for line in ran.out.splitlines()[1:]]
     assert [row[0] for row in rows] == ["leads.fields.name", "qualification.value"]
     assert rows[1][1:] == ["Completed", "Hold"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_asking_at_once(connected, cli, world, number, code) -> None:
+    """However long the systems let one wait; under --json with one document."""
+    world.fault("delay", api="rf", seconds=20)
+    world.post("/requests/reset")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stcli", "map", "fields", "--online", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    while not world.requests("rf"):
+        time.sleep(0.02)
+    asked = time.monotonic()
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=15)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == code
+    assert json.loads(out)["error"]["exit_code"] == code
+    world.no_faults()
+
+
+def test_what_no_number_or_name_can_be_is_wrong_usage(connected, cli) -> None:
+    """Neither a defect nor a traceback."""
+    link = ("leads", "link", "spring-hvac", "x")
+    assert cli(*link, "--booking", "99999999999999999999").code == 2
+    assert cli("diff", "spring-hvac", "a" * 300 + ".yaml").code == 2
+    assert cli("action", "leads", "nothing", "--backfill").code == 2
 
 
 @pytest.mark.parametrize(
