@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from stcli.config.document import DocumentPath, parse_document, read_bytes
 from stcli.config.edit import EditResult, edit_file, remove_value, set_value
-from stcli.config.load import LoadedCampaign, interpret, load_campaign
+from stcli.config.load import LoadedCampaign, interpret, load_campaign, no_campaign
 from stcli.config.rules_edit import RuleChanges, refuse_faulty, with_rules
 from stcli.domain.campaign import Action, Tab
 from stcli.domain.ids import CampaignName
@@ -50,6 +51,13 @@ class CampaignFiles:
     def load(self, name: CampaignName) -> LoadedCampaign:
         return load_campaign(self._home.campaign_file(name), name)
 
+    def _existing(self, name: CampaignName) -> Path:
+        """The campaign's file, or ``UsageError`` where there is none."""
+        path = self._home.campaign_file(name)
+        if not path.exists():
+            raise no_campaign(path, name)
+        return path
+
     def begin(
         self, name: CampaignName, *, referral_campaign: str, tenant_id: int, environment: str
     ) -> None:
@@ -81,7 +89,7 @@ class CampaignFiles:
                 f"Choose another name, or look at the difference: stcli diff {source} {target}",
             )
         config = self.load(source).config
-        text = read_bytes(self._home.campaign_file(source)).decode()
+        text = self.text(source)
         removed: list[DocumentPath] = [("leads", "since"), ("referrers", "since")]
         values: dict[DocumentPath, object] = {("referral_campaign",): referral_campaign}
         for tab in (Tab.LEADS, Tab.REFERRERS):
@@ -117,9 +125,7 @@ class CampaignFiles:
 
     def text(self, name: CampaignName) -> str:
         """The whole file as it stands, also where it is not valid."""
-        path = self._home.campaign_file(name)
-        if not path.exists():
-            self.load(name)
+        path = self._existing(name)
         try:
             return read_bytes(path).decode()
         except UnicodeDecodeError:
@@ -138,7 +144,7 @@ class CampaignFiles:
             loaded.place(tab, fault)
             for tab in loaded.verdicts
             for fault in loaded.faults(tab)
-            if not (fault.is_warning or fault.is_incomplete)
+            if fault.is_wrong
         ]
 
     def replace(self, name: CampaignName, before: str, after: str) -> str:
@@ -163,13 +169,11 @@ class CampaignFiles:
     ) -> EditResult:
         """Replace a file's text by ``change`` of it and of what it says. What is no valid campaign
         file afterwards, or what ``accept`` raises for, is not written."""
-        path = self._home.campaign_file(name)
+        path = self._existing(name)
 
         def changed(text: str) -> str:
             return change(text, interpret(parse_document(text, file=str(path))))
 
-        if not path.exists():
-            self.load(name)
         return edit_file(path, changed, lambda document: accept(interpret(document)))
 
     def set_rules(

@@ -29,11 +29,7 @@ from stcli.domain.campaign import (
     Tab,
 )
 from stcli.domain.mapping.rules import DATA_TYPES
-from stcli.domain.mapping.validate import (
-    Fault,
-    TabVerdict,
-    check_tab,
-)
+from stcli.domain.mapping.validate import Fault, TabVerdict, check_tab
 from stcli.domain.nearest import nearest, suggestion
 from stcli.errors import ConfigurationError, Problem, UsageError
 
@@ -89,11 +85,16 @@ def load_campaign(path: Path, name: str) -> LoadedCampaign:
     try:
         document = read_document(path)
     except FileNotFoundError:
-        raise UsageError(
-            f"there is no campaign {name!r}: {path} does not exist",
-            f"Begin it with: stcli connect {name} --tenant-id ID",
-        ) from None
+        raise no_campaign(path, name) from None
     return interpret(document)
+
+
+def no_campaign(path: Path, name: str) -> UsageError:
+    """What is said where a campaign has no file."""
+    return UsageError(
+        f"there is no campaign {name!r}: {path} does not exist",
+        f"Begin it with: stcli connect {name} --tenant-id ID",
+    )
 
 
 def interpret(document: Document) -> LoadedCampaign:
@@ -133,11 +134,11 @@ def convert(document: Document, model: type[Model], what: str) -> Model:
         found = error.errors()
         details = _without_echoes(model, found[:MOST_PROBLEMS])
         problems = [_problem(document, model, one) for one in details]
-        number = len(found) - MOST_PROBLEMS + len(problems) if len(found) > MOST_PROBLEMS else 0
+        more = max(len(found) - MOST_PROBLEMS, 0)
         raise ConfigurationError(
-            f"the {what} {document.file} has {number or len(problems)} "
+            f"the {what} {document.file} has {len(problems) + more} "
             f"problem{'s' if len(problems) > 1 else ''}"
-            + (f", of which {len(problems)} are listed" if number else ""),
+            + (f", of which {len(problems)} are listed" if more else ""),
             "Mend the places named; nothing was changed.",
             sorted(set(problems), key=lambda problem: (problem.line, problem.column)),
         ) from None

@@ -17,8 +17,7 @@ RuleChanges = Mapping[str, Rule | None]
 def with_rules(text: str, before: LoadedCampaign, tab: Tab, changes: RuleChanges) -> str:
     """``text`` with these mappings. A rule that keeps its data type changes key by key, so that
     comments and spacing inside it stay."""
-    if tab in (Tab.SYNC, Tab.RETURN) and before.config.sync is None:
-        raise ConfigurationError("the campaign has no sync tab yet", "Begin with: stcli sync setup")
+    before.config.require(tab)
     fields = FIELDS_OF[tab]
     present = before.config.rules_of(tab)
     for target, rule in changes.items():
@@ -46,7 +45,7 @@ def refuse_faulty(after: LoadedCampaign, tab: Tab, targets: Collection[str]) -> 
     problems = [
         after.place(tab, fault)
         for fault in after.faults(tab)
-        if not (fault.is_warning or fault.is_incomplete) and fault.path and fault.path[0] in targets
+        if fault.is_wrong and fault.path and fault.path[0] in targets
     ]
     if problems:
         first = problems[0]

@@ -23,6 +23,7 @@ from stcli.domain.settings_types import (
     WholeNumber,
     Written,
 )
+from stcli.errors import ConfigurationError
 
 FILE_VERSION = 1
 
@@ -192,6 +193,13 @@ class CampaignConfig(Written):
         if self.sync is None:
             return {}
         return self.sync.fields if tab is Tab.SYNC else self.sync.return_fields
+
+    def require(self, tab: Tab) -> None:
+        """``ConfigurationError`` where the file has no place for the mappings of a tab."""
+        if tab in (Tab.SYNC, Tab.RETURN) and self.sync is None:
+            raise ConfigurationError(
+                "the campaign has no sync tab yet", "Begin with: stcli sync setup"
+            )
 
     @property
     def proof(self) -> Proof | None:

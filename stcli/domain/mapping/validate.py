@@ -33,6 +33,11 @@ class Fault:
     is_incomplete: bool = False
     """Nothing is wrong with the rule; something else has to be mapped beside it."""
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the rule itself cannot stay as it is."""
+        return not (self.is_warning or self.is_incomplete)
+
 
 @dataclass(frozen=True, slots=True)
 class TabVerdict:
