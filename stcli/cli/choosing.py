@@ -36,20 +36,20 @@ def choose(
     import questionary
 
     width = _columns() - 4
-    choices: list[Any] = [
-        questionary.Choice(_cut(label, width), value=value) for value, label in options
-    ]
+    choices = [questionary.Choice(_cut(label, width), value=value) for value, label in options]
     default = next((choice for choice in choices if choice.value == current), None)
-    if header:
-        choices.insert(0, questionary.Separator(_cut(header, width)))
     is_long = len(options) > LONG_LIST
+    keys = "arrow keys or type to search, Enter" if is_long else "arrow keys, Enter"
+    # The header is part of the question: a row that nobody can choose would hold the cursor for
+    # ever where a search leaves one row beside it.
     asked = questionary.select(
-        textwrap.fill(question, width),
+        textwrap.fill(f"{question} ({keys})", width)
+        + (f"\n   {_cut(header, width)}" if header else ""),
         choices=choices,
         default=default,
         use_jk_keys=False,
         use_search_filter=is_long,
-        instruction="(arrow keys or type to search, Enter)" if is_long else "(arrow keys, Enter)",
+        instruction=" ",
         erase_when_done=erase,
         **_terminal(),
     )
@@ -70,11 +70,12 @@ def _cut(text: str, width: int) -> str:
 
 
 def type_in(question: str, current: str = "") -> str:
-    """A line of text; may be left blank."""
+    """A line of text; may be left blank. What is left as it is stays as it is."""
     import questionary
 
     shown = textwrap.fill(question, _columns() - 4)
-    return str(_answer(questionary.text(shown, default=current, **_terminal()))).strip()
+    answer = str(_answer(questionary.text(shown, default=current, **_terminal())))
+    return current if answer == current else answer.strip()
 
 
 def agree(question: str) -> bool:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from stcli.cli import choosing
 from stcli.cli.arguments import AnyTab, AsJson, OptionalCampaign, TabName
 from stcli.cli.map_set import setup_line
-from stcli.cli.output import emit, line, note
+from stcli.cli.output import emit, line, note, plain, show_error
 from stcli.cli.session import application, chosen_campaign
-from stcli.errors import ConfigurationError, ExitCode, UsageError
+from stcli.errors import ExitCode, StcliError, UsageError
+
+if TYPE_CHECKING:
+    from stcli.cli.map_sheet import Sheet
+    from stcli.wiring import Application
 
 
 def edit_rules(
@@ -33,23 +39,38 @@ def edit_rules(
     with application(context) as app:
         name = chosen_campaign(app, campaign)
         config = app.settings_of(name)
-        if chosen in (Tab.SYNC, Tab.RETURN) and config.sync is None:
-            raise ConfigurationError(
-                f"{name} has no sync tab yet", f"Begin with: stcli sync setup {name}"
-            )
+        config.require(chosen)
         lists = real_lists(app, name, config, chosen)
         for remark in lists.remarks:
             note(remark)
-        sheet = Sheet(name, chosen, lists, dict(config.rules_of(chosen)))
-        wants_saved = sheet.walk()
+        sheet = Sheet(name, chosen, lists, config.rules_of(chosen))
         diff = ""
-        if wants_saved and sheet.changes:
-            diff, after = app.files.set_rules(name, chosen, sheet.changes)
-            note(diff.rstrip())
-            note(setup_line(chosen, after.verdicts[chosen]))
+        while not diff and sheet.walk() and sheet.changes:
+            diff = _saved(app, sheet)
     emit(
         {"schema_version": 1, "campaign": name, "changed": bool(diff), "difference": diff},
         lambda: line(f"{name}: saved." if diff else f"{name}: nothing was changed."),
         as_json=as_json,
     )
     return ExitCode.DONE
+
+
+def _saved(app: Application, sheet: Sheet) -> str:
+    """The difference, or nothing where it could not be saved yet: then the sheet is there again
+    with all that was done on it."""
+    try:
+        clashes = sheet.rebase(app.settings_of(sheet.name).rules_of(sheet.tab))
+        if clashes:
+            names = plain(", ".join(clashes))
+            note(f"Changed by somebody else meanwhile: {names}. Save again to put yours there.")
+            return ""
+        if not sheet.changes:
+            note("The file says all of it already.")
+            return ""
+        diff, after = app.files.set_rules(sheet.name, sheet.tab, sheet.changes)
+    except StcliError as error:
+        show_error(error, as_json=False)
+        return ""
+    note(diff.rstrip())
+    note(setup_line(sheet.tab, after.verdicts[sheet.tab]))
+    return diff

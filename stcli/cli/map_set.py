@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stcli.cli.arguments import AnyTab, AsJson, TabName
-from stcli.cli.output import emit, line, note
+from stcli.cli.output import emit, line, note, plain
 from stcli.cli.session import application, campaign_and_word
 from stcli.errors import ExitCode, UsageError
 
@@ -113,8 +113,9 @@ def _show(
 def setup_line(tab: Tab, verdict: TabVerdict) -> str:
     """What a tab still lacks, in one line."""
     if verdict.missing:
-        return f"Setup Required: {tab.value} has no mapping for {', '.join(verdict.missing)}"
+        missing = plain(", ".join(verdict.missing))
+        return f"Setup Required: {tab.value} has no mapping for {missing}"
     lacking = [fault.message for fault in verdict.faults if not fault.is_warning]
     if lacking:
-        return f"Setup Required: {lacking[0]}"
+        return f"Setup Required: {plain(lacking[0])}"
     return f"All required fields of {tab.value} are mapped."

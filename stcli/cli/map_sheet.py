@@ -13,7 +13,7 @@ from stcli.cli.rule_text import describe_rule, sides
 from stcli.domain.catalog import Source, Target, catalogue_of, open_prefix
 from stcli.domain.mapping.rules import Dynamic, ManualInput, ManualSelect, Rule, Template
 from stcli.domain.mapping.transforms import TRANSFORMS
-from stcli.domain.mapping.validate import check_tab
+from stcli.domain.mapping.validate import TabVerdict, check_tab
 from stcli.domain.nearest import suggestion
 from stcli.errors import UsageError
 from stcli.usecases.new_rule import RuleRequest
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 SAVE, LEAVE, BACK = "\0save", "\0leave", "\0back"
 FIELD, FIXED, OPTION, TEMPLATE, NOTHING = "field", "fixed", "option", "template", "nothing"
-
-
 ENDS = [(SAVE, "Save and leave"), (LEAVE, "Leave without saving")]
 
 
@@ -41,6 +39,15 @@ class Sheet:
         self.lists = lists
         self.before = dict(before)
         self.rules = dict(before)
+
+    def rebase(self, now: Mapping[str, Rule]) -> list[str]:
+        """Take over what the file says by now, with the changes of this sheet on top. The targets
+        that both have changed; theirs is replaced only by saving once more."""
+        changes = self.changes
+        clashes = [t for t in changes if now.get(t) != self.before.get(t)]
+        self.before = dict(now)
+        self.rules = {t: rule for t, rule in {**now, **changes}.items() if rule is not None}
+        return clashes
 
     @property
     def changes(self) -> dict[str, Rule | None]:
@@ -69,15 +76,20 @@ class Sheet:
             if target is not None:
                 self._map(target)
                 # The next one that is needed, so that a newcomer only goes on.
-                missing = check_tab(self.tab.value, self.rules).missing
+                missing = self._verdict().missing
                 last = missing[0] if missing else target.name
 
     # The list
 
-    def _heading(self) -> str:
+    def _verdict(self) -> TabVerdict:
+        """The catalogue's verdict, with the fields that the campaign itself requires."""
         verdict = check_tab(self.tab.value, self.rules)
+        required = [t.name for t in self.lists.targets if t.required and t.name not in self.rules]
+        return replace(verdict, missing=tuple(dict.fromkeys([*verdict.missing, *required])))
+
+    def _heading(self) -> str:
         unsaved = f" ({len(self.changes)} unsaved)" if self.changes else ""
-        return f"{self.name} {self.tab.value}{unsaved}. {setup_line(self.tab, verdict)}"
+        return f"{self.name} {self.tab.value}{unsaved}. {setup_line(self.tab, self._verdict())}"
 
     def _rows(self) -> tuple[list[tuple[str, str]], str]:
         """The three columns and their header: required targets first, then those that are mapped,
@@ -146,14 +158,13 @@ class Sheet:
             faults = [
                 fault
                 for fault in check_tab(self.tab.value, {**self.rules, target.name: rule}).faults
-                if fault.path[:1] == (target.name,)
-                and not (fault.is_warning or fault.is_incomplete)
+                if fault.path[:1] == (target.name,) and fault.is_wrong
             ]
             if not faults:
                 self.rules[target.name] = rule
                 return
             for fault in faults:
-                note(f"{fault.message}. {suggestion(fault.found, fault.allowed)}".strip())
+                note(plain(f"{fault.message}. {suggestion(fault.found, fault.allowed)}").strip())
 
     def _kind(self, target: Target) -> str:
         origin, _ = sides(self.tab)

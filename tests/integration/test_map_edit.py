@@ -173,6 +173,75 @@ def test_an_edit_of_the_file_meanwhile_is_not_lost(connected, cli) -> None:
     )
 
 
+def test_the_same_target_changed_meanwhile_is_told_first(connected, cli) -> None:
+    """Saving once more puts this one there; leaving keeps the other's."""
+    terminal = Terminal(*EDIT)
+    terminal.answer("All required fields")
+    terminal.answer(r"source \(text", DOWN + "\r")
+    terminal.answer("for everyone", "\x15Mine\r")
+    terminal.child.expect("1 unsaved")
+    assert cli("map", "set", "source", "--value", "Theirs").code == 0
+    terminal.child.send(UP * 2 + "\r")
+    terminal.answer("Changed by somebody else meanwhile: source", "")
+    assert _leads(connected)["source"].value == "Theirs"
+    terminal.answer("1 unsaved", UP * 2 + "\r")
+    assert terminal.end() == 0, terminal.text
+    assert _leads(connected)["source"].value == "Mine"
+
+
+def test_what_could_not_be_saved_is_still_on_the_sheet(connected, cli) -> None:
+    """A file that is not valid any more is told of; once it is mended, saving works."""
+    terminal = Terminal(*EDIT)
+    terminal.answer("All required fields")
+    terminal.answer(r"source \(text", DOWN + "\r")
+    terminal.answer("for everyone", "\x15Mine\r")
+    terminal.child.expect("1 unsaved")
+    edit(connected, ("version: 1", "version: 1\nbogus: 1"))
+    terminal.child.send(UP * 2 + "\r")
+    terminal.answer("there is no setting 'bogus' here", "")
+    edit(connected, ("\nbogus: 1", ""))
+    terminal.answer("1 unsaved", UP * 2 + "\r")
+    assert terminal.end() == 0, terminal.text
+    assert _leads(connected)["source"].value == "Mine"
+
+
+def test_a_search_that_leaves_one_row_can_be_walked_through(connected) -> None:
+    """Up and Down stay where they are, and Ctrl-C still ends it."""
+    before = connected.read_bytes()
+    terminal = Terminal(*EDIT)
+    terminal.answer("type to search", "summ")
+    terminal.answer("summ", DOWN + UP + DOWN)
+    terminal.child.send("\r")
+    terminal.answer(r"summary \(text", CTRL_C)
+    assert terminal.end() == 130, terminal.text
+    assert connected.read_bytes() == before
+
+
+def test_enter_leaves_a_value_as_it_is(connected) -> None:
+    """Spaces at its ends are somebody's."""
+    edit(connected, ("{type: dynamic, from: campaign.name}", '{type: manual_input, value: " x "}'))
+    before = connected.read_bytes()
+    terminal = Terminal(*EDIT)
+    terminal.answer("All required fields")
+    terminal.answer(r"source \(text")
+    terminal.answer("for everyone")
+    terminal.answer("All required fields", UP + "\r")
+    assert terminal.end() == 0, terminal.text
+    assert connected.read_bytes() == before
+
+
+def test_what_the_campaign_requires_is_in_the_heading(synced, world) -> None:
+    """Not only in the rows: the catalogue knows two fields, the campaign's form three."""
+    form = [
+        {"id": 1, "type": "input", "label": label, "value": None, "required": True}
+        for label in ("First Name", "Email", "Last Name")
+    ]
+    world.post("/rf/campaigns/spring-hvac", fields={"person_referring": form})
+    terminal = Terminal(*EDIT, "--tab", "sync")
+    terminal.answer("sync has no mapping for meta.Last Name", CTRL_C)
+    assert terminal.end() == 130
+
+
 def test_without_a_terminal_it_names_the_other_way(connected, cli) -> None:
     """Exit 2, and what to type instead."""
     ran = cli("map", "edit")
