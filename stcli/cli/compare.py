@@ -96,7 +96,7 @@ def copy(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Begin a campaign with another one's settings. Nothing is switched on in it yet."""
+    """Begin a campaign with another one's settings. It books and enrols nobody yet."""
     from stcli.domain.ids import CampaignName
     from stcli.paths import campaign_name
 
@@ -105,12 +105,17 @@ def copy(
         app.files.copy(
             source, target, referral_campaign=referral_campaign or target, tenant_id=tenant_id
         )
-        tenant = app.settings_of(target).servicetitan.tenant_id
+        config = app.settings_of(target)
         path = app.files.path(target)
     emit(
         {"schema_version": 1, "campaign": target, "copied_from": source, "path": path},
         lambda: line(f"{target}: {path}"),
         as_json=as_json,
     )
-    note(f"Connect it: stcli connect {target} --tenant-id {tenant}")
+    note(f"Connect it: stcli connect {target} --tenant-id {config.servicetitan.tenant_id}")
+    if config.sync is not None:
+        note(
+            "Its sync enrols nobody until sync.limits.max_creates is raised from 0: "
+            f"stcli sync setup {target} --max-creates N"
+        )
     return ExitCode.DONE

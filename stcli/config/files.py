@@ -81,8 +81,8 @@ class CampaignFiles:
         referral_campaign: str,
         tenant_id: int | None,
     ) -> None:
-        """Begin a campaign with another one's settings, comments and all. Nothing is switched on in
-        it, and on another tenant it has no connection values yet."""
+        """Begin a campaign with another one's settings, comments and all. It books and enrols nobody
+        until somebody says so, and on another tenant it has no connection values yet."""
         if self.exists(target):
             raise ConfigurationError(
                 f"there is a campaign {target} already: {self.path(target)}",
@@ -95,6 +95,8 @@ class CampaignFiles:
         for tab in (Tab.LEADS, Tab.REFERRERS):
             if config.booking_tab(tab).action is not Action.NOTHING:
                 values[tab.value, "action"] = Action.NOTHING.value
+        if config.sync is not None:
+            values["sync", "limits", "max_creates"] = 0
         if tenant_id is not None and tenant_id != config.servicetitan.tenant_id:
             values["servicetitan", "tenant_id"] = tenant_id
             removed += [("servicetitan", "client_id"), ("servicetitan", "booking_provider")]

@@ -214,6 +214,20 @@ def test_a_copy_is_the_same_but_for_what_makes_it_another(connected, cli, home: 
     assert file.read_bytes() == before
 
 
+def test_a_copy_enrols_nobody_by_itself(connected, cli, home: Path) -> None:
+    """The sync tab comes along, held back by its limit, and the command says how to let it go."""
+    setup = ("sync", "setup", "--type", "ongoing", "--map", "first_name=name", "--map", "email=email")
+    ran = cli(*setup, "--max-creates", "50", "--yes")
+    assert ran.code == 0, ran.text
+    ran = cli("copy", "spring-hvac", "autumn-hvac")
+    assert ran.code == 0
+    assert "sync setup autumn-hvac --max-creates" in ran.err
+    config = load_campaign(home / "campaigns" / "autumn-hvac.yaml", "autumn-hvac").config
+    assert config.sync is not None
+    assert config.sync.limits.max_creates == 0
+    assert config.sync.fields
+
+
 def test_a_copy_for_another_tenant_has_no_connection_values(connected, cli, home: Path) -> None:
     """They belong to the tenant they were proved for."""
     assert cli("copy", "spring-hvac", "autumn-hvac", "--tenant-id", "77").code == 0
