@@ -16,8 +16,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stcli import __version__
-from stcli.cli.session import GlobalOptions
-from stcli.errors import ExitCode, Interrupted, StcliError
+from stcli.cli.session import GlobalOptions, hear_sigterm, stop_reason
+from stcli.errors import ExitCode, StcliError
 
 
 class Entry(NamedTuple):
@@ -133,6 +133,7 @@ def root(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The console script."""
     _open_closed_streams()
+    hear_sigterm()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -167,8 +168,12 @@ def _ran(arguments: Sequence[str], *, as_json: bool) -> int:
         )
     except StcliError as error:
         return _report(error, as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        return _report(Interrupted("stopped by Ctrl-C"), as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        # Typer makes an Abort of the first, with the first as its context.
+        stopped = error if isinstance(error, KeyboardInterrupt) else error.__context__
+        if not isinstance(stopped, KeyboardInterrupt):
+            stopped = KeyboardInterrupt()
+        return _report(stop_reason(stopped), as_json=as_json)
     except (BrokenPipeError, SystemExit) as error:
         left = type(sys.stdout).__name__ == "PacifyFlushWrapper" or isinstance(
             error.__context__, BrokenPipeError

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from stcli.cli.session import stop_reason
 from stcli.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -88,8 +89,10 @@ def _answer(asked: Question) -> object:
     """The answer; Ctrl-C and Ctrl-D leave, and nothing is written before the last question."""
     try:
         return asked.unsafe_ask()
-    except (KeyboardInterrupt, EOFError):
-        raise Interrupted("stopped by Ctrl-C", "Nothing was changed.") from None
+    except KeyboardInterrupt as stopped:
+        raise stop_reason(stopped, "Nothing was changed.") from None
+    except EOFError:
+        raise Interrupted("stopped by Ctrl-D", "Nothing was changed.") from None
 
 
 def _terminal() -> dict[str, Any]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +18,12 @@ import typer
 
 from stcli.cli.arguments import AsJson, OptionalCampaign
 from stcli.cli.output import emit, line, note, plain
-from stcli.cli.session import application, chosen_campaign
-from stcli.errors import ConfigurationError, ExitCode, Locked, Problem, UsageError
-from stcli.paths import private_folder
+from stcli.cli.session import application, chosen_campaign, stop_reason
+from stcli.errors import ConfigurationError, ExitCode, Problem, StcliError, UsageError
+from stcli.paths import private_folder, write_private
 
 if TYPE_CHECKING:
+    from stcli.config.edit import EditResult
     from stcli.config.files import CampaignFiles
     from stcli.domain.ids import CampaignName
 
@@ -32,12 +36,16 @@ def edit(context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJ
     problems on top, until it is valid or you give up: leave it as it is, or empty."""
     with application(context) as app:
         name = chosen_campaign(app, campaign)
-        diff = _edited(app.files, name, _editor(), private_folder(app.home.state))
-    if diff:
-        note(diff.rstrip())
+        editor = _editor()
+        folder = Path(tempfile.mkdtemp(prefix="edit-", dir=private_folder(app.home.state)))
+        done = _Editing(app.files, name, editor, folder / f"{name}.yaml", as_json).result()
+        shutil.rmtree(folder, ignore_errors=True)
+    is_changed = done.before != done.after
+    if is_changed:
+        note(done.diff.rstrip() or "Only line endings were changed.")
     emit(
-        {"schema_version": 1, "campaign": name, "changed": bool(diff), "difference": diff},
-        lambda: line(f"{name}: saved." if diff else f"{name}: nothing was changed."),
+        {"schema_version": 1, "campaign": name, "changed": is_changed, "difference": done.diff},
+        lambda: line(f"{name}: saved." if is_changed else f"{name}: nothing was changed."),
         as_json=as_json,
     )
     return ExitCode.DONE
@@ -65,82 +73,128 @@ def _editor() -> list[str]:
     raise UsageError("no editor is known", "Set EDITOR, such as: export EDITOR=nano")
 
 
-def _edited(files: CampaignFiles, name: CampaignName, editor: Sequence[str], place: Path) -> str:
-    """Edit until the text is valid; the difference, empty where nothing was changed."""
-    before = files.text(name)
-    folder = Path(tempfile.mkdtemp(prefix="edit-", dir=place))
-    copy = folder / f"{name}.yaml"
-    after, problems = _until_valid(files, name, before, copy, editor)
-    if after == before or not after.strip():
-        shutil.rmtree(folder, ignore_errors=True)
-        return ""
-    kept = f"Your text is kept in {copy}."
-    if problems:
-        number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise ConfigurationError(
-            f"given up with {number} left; {name} is as it was", kept, problems
-        )
+@dataclass(frozen=True, slots=True)
+class _Editing:
+    """One file in an editor, on a copy of its own."""
+
+    files: CampaignFiles
+    name: CampaignName
+    editor: Sequence[str]
+    copy: Path
+    as_json: bool
+
+    def result(self) -> EditResult:
+        """Edit until the text is valid and saved. Whatever ends it otherwise says where the text is
+        kept."""
+        before = self.files.text(self.name)
+        try:
+            after, problems = self._until_valid(before)
+            if problems:
+                number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+                raise ConfigurationError(
+                    f"given up with {number} left; {self.name} is as it was", "", problems
+                )
+            return self.files.replace(self.name, before, after or before)
+        except KeyboardInterrupt as stopped:
+            error = stop_reason(stopped)
+            error.hint = self._kept(before)
+            raise error from None
+        except StcliError as error:
+            error.hint = " ".join(filter(None, (error.hint, self._kept(before))))
+            raise
+
+    def _kept(self, before: str) -> str:
+        """Where the text is, if there is anything in it that is not in the file."""
+        try:
+            content = self.copy.read_bytes()
+        except OSError:
+            return f"What the editor left is in {self.copy.parent}." if self.copy.exists() else ""
+        if not content.strip() or content == before.encode():
+            return ""
+        return f"Your text is kept in {self.copy}."
+
+    def _until_valid(self, before: str) -> tuple[str, list[Problem]]:
+        """Open the copy again and again; the text, empty where nothing is to be changed, and what is
+        wrong with it where somebody gave up."""
+        shown = before
+        while True:
+            write_private(self.copy, shown)
+            self._open()
+            seen = self._read()
+            after = _without_marks(seen)
+            if not after.strip() or after == before:
+                return "", []
+            problems = self.files.judged(self.name, after)
+            if not problems or seen == shown:
+                return after, problems
+            shown = _with_marks(after, problems)
+
+    def _open(self) -> None:
+        """Run the editor to its end. Ctrl-C is the editor's own affair meanwhile."""
+        try:
+            with (
+                _deaf_to_ctrl_c(),
+                subprocess.Popen(  # noqa: S603 - the person's own editor
+                    [*self.editor, str(self.copy)], stdout=2 if self.as_json else None
+                ) as running,
+            ):
+                try:
+                    code = running.wait()
+                except KeyboardInterrupt:
+                    running.terminate()
+                    raise
+        except OSError as error:
+            raise UsageError(
+                f"the editor {self.editor[0]!r} cannot be run: {error.strerror or error}",
+                "Set VISUAL or EDITOR anew.",
+            ) from None
+        if code == -signal.SIGINT:
+            raise KeyboardInterrupt
+        if code != 0:
+            ended = f"was stopped by signal {-code}" if code < 0 else f"ended with {code}"
+            raise UsageError(
+                f"the editor {ended}, so nothing was changed", "Check VISUAL and EDITOR."
+            )
+
+    def _read(self) -> str:
+        try:
+            return self.copy.read_bytes().decode()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise ConfigurationError(
+                "what the editor saved cannot be read, so nothing was changed: "
+                f"{error.strerror or error}"
+            ) from None
+        except UnicodeDecodeError:
+            raise ConfigurationError(
+                "what the editor saved is not text in UTF-8, so nothing was changed",
+                "Save it as UTF-8.",
+            ) from None
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """A handler rather than SIG_IGN, which the editor would inherit."""
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
-        diff = files.replace(name, before, after)
-    except ConfigurationError as error:
-        raise ConfigurationError(error.message, kept, error.problems) from error
-    except Locked as error:
-        raise Locked(error.message, kept) from error
-    shutil.rmtree(folder, ignore_errors=True)
-    return diff
-
-
-def _until_valid(
-    files: CampaignFiles, name: CampaignName, before: str, copy: Path, editor: Sequence[str]
-) -> tuple[str, list[Problem]]:
-    """Open the copy again and again; the text, and what is wrong with it where somebody gave up."""
-    shown = before
-    while True:
-        _write(copy, shown)
-        _open(editor, copy)
-        seen = _read(copy)
-        after = _without_marks(seen)
-        problems = files.judged(name, after) if after.strip() and after != before else []
-        if not problems or seen == shown:
-            return after, problems
-        shown = _with_marks(after, problems)
-
-
-def _open(editor: Sequence[str], copy: Path) -> None:
-    ended = subprocess.run([*editor, str(copy)], check=False)  # noqa: S603 - the person's own editor
-    if ended.returncode != 0:
-        raise UsageError(
-            f"the editor ended with {ended.returncode}, so nothing was changed",
-            "Check VISUAL and EDITOR.",
-        )
-
-
-def _write(copy: Path, text: str) -> None:
-    copy.write_bytes(text.encode())
-    copy.chmod(0o600)
-
-
-def _read(copy: Path) -> str:
-    try:
-        return copy.read_bytes().decode()
-    except FileNotFoundError:
-        return ""
-    except UnicodeDecodeError:
-        raise ConfigurationError(
-            "what the editor saved is not text in UTF-8, so nothing was changed",
-            "Save it as UTF-8.",
-        ) from None
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _with_marks(text: str, problems: Sequence[Problem]) -> str:
     """The text with its problems on top; their lines count those on top, as an editor does."""
     notes = ["Not saved yet. Mend what follows; to give up, leave the file as it is, or empty."]
     for one in problems:
-        hint = f" ({plain(one.hint)})" if one.hint else ""
+        hint = f" ({one.hint})" if one.hint else ""
         place = f"line {one.line + len(problems) + 1}, column {one.column}"
-        notes.append(f"{place}: {one.path}: {plain(one.message)}{hint}")
+        notes.append(plain(f"{place}: {one.path}: {one.message}{hint}"))
     return "".join(f"{MARK} {row}\n" for row in notes) + text
 
 
 def _without_marks(text: str) -> str:
-    return "".join(row for row in text.splitlines(keepends=True) if not row.startswith(MARK))
+    """The text as it is meant, also after an editor that indents, or that begins a file with a mark
+    for its encoding."""
+    rows = text.splitlines(keepends=True)
+    return "".join(row for row in rows if not row.lstrip("\ufeff \t").startswith(MARK))

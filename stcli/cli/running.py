@@ -29,7 +29,7 @@ def run(body: Callable[[StopSignal], Awaitable[Result]]) -> Result:
         _on(loop, signal.SIGTERM, stop, Terminated("stopped by SIGTERM", "Run again to go on."))
         return await body(stop)
 
-    return asyncio.run(guarded())
+    return _run(guarded())
 
 
 def ask(body: Callable[[], Coroutine[None, None, Result]]) -> Result:
@@ -50,7 +50,16 @@ def ask(body: Callable[[], Coroutine[None, None, Result]]) -> Result:
             stop.check()
         return work.result()
 
-    return asyncio.run(guarded())
+    return _run(guarded())
+
+
+def _run(body: Coroutine[None, None, Result]) -> Result:
+    """Run an event loop to its end. It takes its handlers away then, which leaves none for SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        return asyncio.run(body)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stcli.errors import Interrupted, UsageError
+from stcli.errors import Interrupted, StcliError, Terminated, UsageError
 from stcli.paths import find_home
 
 if TYPE_CHECKING:
@@ -41,6 +42,27 @@ def log_defect(error: Exception) -> None:
     logger.error("defect", exc_info=error)
 
 
+class Termination(KeyboardInterrupt):
+    """SIGTERM where no event loop hears it, so that everything that cleans up after Ctrl-C does."""
+
+
+def hear_sigterm() -> None:
+    """End with a word and an exit code of its own where SIGTERM comes outside a pass."""
+
+    def received(_number: int, _frame: object) -> None:
+        raise Termination
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, received)
+
+
+def stop_reason(stopped: KeyboardInterrupt, hint: str = "") -> StcliError:
+    """What Ctrl-C or SIGTERM is told as."""
+    if isinstance(stopped, Termination):
+        return Terminated("stopped by SIGTERM", hint)
+    return Interrupted("stopped by Ctrl-C", hint)
+
+
 @contextmanager
 def application(context: typer.Context) -> Iterator[Application]:
     """The application of this home, closed at the end of the command."""
@@ -50,9 +72,9 @@ def application(context: typer.Context) -> Iterator[Application]:
     opened = Application(os.environ, show_pii=options.show_pii)
     try:
         yield opened
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         # Before Typer sees it, which would end without a word, also under --json.
-        raise Interrupted("stopped by Ctrl-C") from None
+        raise stop_reason(stopped) from None
     finally:
         opened.close()
 

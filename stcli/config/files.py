@@ -149,8 +149,8 @@ class CampaignFiles:
             if fault.is_wrong
         ]
 
-    def replace(self, name: CampaignName, before: str, after: str) -> str:
-        """Put a new text in the place of ``before``; the difference. ``ConfigurationError`` where
+    def replace(self, name: CampaignName, before: str, after: str) -> EditResult:
+        """Put a new text in the place of ``before``. ``ConfigurationError`` where
         somebody changed the file meanwhile, or where the new text is no valid campaign file."""
         path = self._home.campaign_file(name)
 
@@ -161,7 +161,7 @@ class CampaignFiles:
                 )
             return after
 
-        return edit_file(path, change, interpret).diff
+        return edit_file(path, change, interpret)
 
     def edit(
         self,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+import signal
 import stat
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Cli
+from tests.integration.conftest import Cli, Ran
 
 Editor = Callable[..., None]
 
@@ -145,6 +150,7 @@ def test_a_change_by_somebody_else_is_not_overwritten(connected, cli, editor) ->
         ("no-such-editor", "no such program"),
         ("'unclosed", "no such program"),
         ("false", "ended with 1"),
+        (os.devnull, "no such program"),
     ],
 )
 def test_an_editor_that_fails_changes_nothing(connected, cli, monkeypatch, value, message) -> None:
@@ -157,6 +163,123 @@ def test_an_editor_that_fails_changes_nothing(connected, cli, monkeypatch, value
     assert message in ran.err
     assert "EDITOR" in ran.err
     assert connected.read_bytes() == before
+
+
+def _kept(ran: Ran) -> Path:
+    return Path(ran.err.split("kept in ")[1].strip().rstrip("."))
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "message"),
+    [
+        ("sys.exit(9)", 2, "ended with 9"),
+        ("import os; os.kill(os.getpid(), 9)", 2, "stopped by signal 9"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 2, "stopped by signal 15"),
+        ("file.write_bytes((text + '# mine').encode('utf-16'))", 3, "UTF-8"),
+    ],
+)
+def test_what_was_typed_is_kept_however_the_editor_ends(
+    connected, cli, editor, end, code, message
+) -> None:
+    """And the message says where."""
+    before = connected.read_bytes()
+    editor("file.write_text(text + '# mine')\n" + end)
+    ran = cli("config", "edit")
+    assert ran.code == code
+    assert message in ran.err
+    assert b"m\0i\0n\0e" in _kept(ran).read_bytes() or b"# mine" in _kept(ran).read_bytes()
+    assert connected.read_bytes() == before
+
+
+def test_an_editor_that_the_system_cannot_run_is_wrong_usage(
+    connected, cli, monkeypatch, tmp_path
+) -> None:
+    """Executable, and no program."""
+    program = tmp_path / "editor"
+    program.write_text("no program", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(program))
+    ran = cli("config", "edit")
+    assert ran.code == 2
+    assert "cannot be run" in ran.err
+    assert "VISUAL" in ran.err
+
+
+def test_a_folder_in_the_place_of_the_copy_is_told(connected, cli, editor) -> None:
+    """Whatever an editor makes of it."""
+    editor("file.unlink(); file.mkdir(); (file / 'text').write_text('mine')")
+    ran = cli("config", "edit")
+    assert ran.code == 3
+    assert "cannot be read" in ran.err
+    assert "is in " in ran.err
+
+
+def test_marks_go_however_an_editor_saves_them(connected, cli, editor) -> None:
+    """Indented, or behind the mark that some editors begin a file with."""
+    editor(
+        _replacing("action: create_booking", "actoin: create_booking"),
+        "rows = text.replace('actoin', 'action').splitlines(keepends=True)\n"
+        "rows = ['   ' + row if row.startswith('#!') else row for row in rows]\n"
+        "file.write_text('\\ufeff' + ''.join(rows) + '# ours\\n', encoding='utf-8')",
+    )
+    ran = cli("config", "edit")
+    assert ran.code == 0, ran.text
+    text = connected.read_text(encoding="utf-8")
+    assert "#!stcli" not in text
+    assert text.endswith("# ours\n")
+
+
+def test_other_line_endings_are_a_change_and_told(connected, cli, editor) -> None:
+    """What the difference of lines cannot show."""
+    editor("file.write_bytes(text.replace('\\n', '\\r\\n').encode())")
+    ran = cli("config", "edit", "--json")
+    assert ran.document["changed"] is True
+    assert "Only line endings" in ran.err
+    assert b"\r\n" in connected.read_bytes()
+
+
+def test_what_the_editor_prints_is_not_in_the_document(connected, editor, tmp_path) -> None:
+    """Its stdout is not that of the command."""
+    editor("print('hello from the editor', flush=True)")
+    ran = subprocess.run(
+        [sys.executable, "-m", "stcli", "config", "edit", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(ran.stdout)["changed"] is False
+    assert "hello from the editor" in ran.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_editor_runs_loses_nothing(
+    connected, editor, tmp_path, number, code
+) -> None:
+    """Ctrl-C is the editor's; SIGTERM ends both, and the text is kept."""
+    editor(
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "file.write_text(text + '# mine\\n')\n"
+        "(here / 'ready').touch()\n"
+        "time.sleep(2)"
+    )
+    before = connected.read_text(encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stcli", "config", "edit"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "an editor" / "ready").exists():
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=15)
+    assert process.returncode == code, err
+    ran = Ran(code, out, err)
+    if code:
+        assert "stopped by SIGTERM" in err
+        assert _kept(ran).read_text(encoding="utf-8") == before + "# mine\n"
+    assert connected.read_text(encoding="utf-8") == before + ("" if code else "# mine\n")
 
 
 def test_without_an_editor_the_variable_is_named(connected, cli, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,19 @@ def test_ctrl_c_in_the_middle_changes_nothing(connected, key) -> None:
     terminal.answer(r"1 unsaved", key)
     assert terminal.end() == 130, terminal.text
     assert "Nothing was changed" in terminal.text
+    assert "Traceback" not in terminal.seen
+    assert connected.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [EDIT, ("sync", "setup"), ("disconnect", "spring-hvac")])
+def test_sigterm_at_a_question_ends_with_a_word(connected, command) -> None:
+    """Exit 143, the terminal as it was, and nothing changed."""
+    before = connected.read_bytes()
+    terminal = Terminal(*command)
+    terminal.answer(r"All required fields|arrow keys|\[y/N\]", "")
+    terminal.child.kill(signal.SIGTERM)
+    assert terminal.end() == 143
+    assert "stopped by SIGTERM" in terminal.seen
     assert "Traceback" not in terminal.seen
     assert connected.read_bytes() == before
 

@@ -216,7 +216,16 @@ def test_a_copy_is_the_same_but_for_what_makes_it_another(connected, cli, home: 
 
 def test_a_copy_enrols_nobody_by_itself(connected, cli, home: Path) -> None:
     """The sync tab comes along, held back by its limit, and the command says how to let it go."""
-    setup = ("sync", "setup", "--type", "ongoing", "--map", "first_name=name", "--map", "email=email")
+    setup = (
+        "sync",
+        "setup",
+        "--type",
+        "ongoing",
+        "--map",
+        "first_name=name",
+        "--map",
+        "email=email",
+    )
     ran = cli(*setup, "--max-creates", "50", "--yes")
     assert ran.code == 0, ran.text
     ran = cli("copy", "spring-hvac", "autumn-hvac")
