@@ -11,9 +11,10 @@ from stcli.cli.arguments import AnyTab, AsJson, OptionalCampaign, TabName
 from stcli.cli.output import emit, line, note, plain, table
 from stcli.cli.rule_text import describe_rule
 from stcli.cli.session import application, chosen_campaign
-from stcli.errors import ConfigurationError, ExitCode
+from stcli.errors import ConfigurationError, ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from stcli.domain.campaign import ExistingCustomers
     from stcli.domain.ids import CampaignName
     from stcli.domain.mapping.apply import MappedField
     from stcli.usecases.preview import Preview
@@ -28,20 +29,24 @@ def preview(
         typer.Option("--lead", metavar="CODE", help="A referral code, at the end of their link."),
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", min=1, max=50, help="How many records without --lead.")
-    ] = 3,
+        int | None,
+        typer.Option("--count", min=1, max=50, help="How many records without --lead: else 3."),
+    ] = None,
     tab: AnyTab = TabName.LEADS,
     as_json: AsJson = False,
 ) -> int:
     """What the mapping makes of real records: each value, and the exact request. Writes nothing.
 
     Without --lead the newest people are shown; for the sync tab the first customers that may be
-    enrolled (the suppression list is not asked).
+    enrolled (neither the suppression list nor when they had a job is asked). Whether somebody is
+    booked already is not looked at: that is what a pass does, also with --dry-run.
     """
     from stcli.cli import running
     from stcli.domain.campaign import Tab
     from stcli.usecases.preview import Previewer
 
+    if lead is not None and count is not None:
+        raise UsageError("--lead names one person, and --count asks for several", "Give one.")
     chosen = Tab(tab.value)
     with application(context) as app:
         name = chosen_campaign(app, campaign)
@@ -54,12 +59,14 @@ def preview(
 
         async def body() -> list[Preview]:
             async with app.open_referral() as referral, app.crm_for(name, config) as crm:
-                previewer = Previewer(config, chosen, referral, crm)
-                return await (previewer.of_some(count) if lead is None else previewer.of(lead))
+                previewer = Previewer(name, config, chosen, app.state, referral, crm)
+                return await (previewer.of_some(count or 3) if lead is None else previewer.of(lead))
 
         made = running.ask(body)
     if not made:
         note(f"There is nobody yet whom {tab.value} of {name} concerns.")
+    if chosen in (Tab.LEADS, Tab.REFERRERS):
+        _note_customers(config.booking_tab(chosen).existing_customers)
     shown = [_document(app, name, one) for one in made]
 
     def render() -> None:
@@ -69,7 +76,18 @@ def preview(
     # One person who was asked for by name is the document; a sample is a list.
     document = shown[0] if lead is not None else {"schema_version": 1, "previews": shown}
     emit(document, render, as_json=as_json)
-    return ExitCode.SOME_FAILED if any(one["problem"] for one in shown) else ExitCode.DONE
+    has_failed = any(one["problem"] and not one["skipped"] for one in shown)
+    return ExitCode.SOME_FAILED if has_failed else ExitCode.DONE
+
+
+def _note_customers(existing: ExistingCustomers) -> None:
+    """What a pass does beside the mapping, and no preview knows."""
+    effect = {
+        "flag": "a summary that says so, and no first-time client",
+        "skip": "no booking",
+    }.get(existing.value)
+    if effect:
+        note(f"Who is a customer already gets {effect}: existing_customers is {existing.value}.")
 
 
 def _document(app: Application, name: CampaignName, made: Preview) -> dict[str, object]:
@@ -94,6 +112,7 @@ def _document(app: Application, name: CampaignName, made: Preview) -> dict[str, 
             None if isinstance(request, Unmappable) else json.loads(app.request_text(request))
         ),
         "problem": request.reason if isinstance(request, Unmappable) else "",
+        "skipped": made.skipped.value if made.skipped else "",
     }
 
 
@@ -104,7 +123,11 @@ def _remark(row: MappedField) -> str:
     source = row.source_value.strip()
     if not source:
         return "default"
-    return "cut off" if len(row.value) < len(source) else ""
+    if len(row.value) >= len(source):
+        return ""
+    # Nothing else makes a value shorter than its source but blanks and line breaks in it.
+    transforms = getattr(row.rule, "transform", ())
+    return f"cut off by {', '.join(transforms)}" if transforms else "blanks taken out"
 
 
 def _show(made: Preview, document: dict[str, object]) -> None:
@@ -117,6 +140,8 @@ def _show(made: Preview, document: dict[str, object]) -> None:
         ],
     )
     line()
+    if document["skipped"]:
+        line(f"Would be left alone: {document['skipped']}")
     if document["problem"]:
         line(f"Cannot be sent: {plain(document['problem'])}")
     else:

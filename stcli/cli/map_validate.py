@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,13 +10,14 @@ import typer
 from stcli.cli.arguments import AsJson, OptionalCampaign
 from stcli.cli.output import emit, line, note, plain, show_error
 from stcli.cli.session import application, chosen_campaign
-from stcli.errors import ConfigurationError, ExitCode, Problem, StcliError, worst
+from stcli.errors import ConfigurationError, ExitCode, Problem, RemoteGone, StcliError, worst
 
 if TYPE_CHECKING:
     from stcli.config.load import LoadedCampaign
     from stcli.domain.campaign import CampaignConfig, Tab
     from stcli.domain.ids import CampaignName
-    from stcli.usecases.online_check import Finding
+    from stcli.usecases.online_check import Finding, OnlineCheck
+    from stcli.usecases.readiness import TabStatus
     from stcli.wiring import Application
 
 
@@ -54,7 +55,7 @@ def _validated(
     app: Application, name: CampaignName, *, online: bool, as_json: bool
 ) -> tuple[dict[str, object], ExitCode]:
     """One campaign's document and what the command ends with for it."""
-    from stcli.usecases.readiness import tab_status
+    from stcli.usecases.readiness import tab_status, with_findings
     from stcli.usecases.report import SCHEMA_VERSION, error_value, problem_values
 
     document: dict[str, object] = {"schema_version": SCHEMA_VERSION, "campaign": name}
@@ -73,18 +74,20 @@ def _validated(
     failed: StcliError | None = None
     if online:
         try:
-            found = _online(app, name, loaded.config)
+            check = _online(app, name, loaded.config)
+            found, failed = check.findings, check.gone
         except StcliError as error:
             failed = error
+        tabs = with_findings(tabs, found)
     seen = [loaded.document.problem(f.path, f.message, f.hint) for f in found if not f.is_warning]
     warnings += [loaded.document.problem(f.path, f.message, f.hint) for f in found if f.is_warning]
     ready = all(tab.ready for tab in tabs.values()) and not seen and failed is None
     if not as_json:
-        _show_validated(name, loaded, ready=ready)
+        _show_validated(name, loaded, tabs, ready=ready)
         _show_problems(seen)
         for warning in warnings:
             note(f"Warning: {plain(warning)}")
-        if failed is not None:
+        if failed is not None and not isinstance(failed, RemoteGone):
             show_error(failed, as_json=False)
     document |= {
         "ready": ready,
@@ -101,13 +104,15 @@ def _validated(
     return document, worst([*codes, *([failed.exit_code] if failed else [])])
 
 
-def _online(app: Application, name: CampaignName, config: CampaignConfig) -> list[Finding]:
+def _online(app: Application, name: CampaignName, config: CampaignConfig) -> OnlineCheck:
     from stcli.cli import running
     from stcli.usecases.online_check import OnlineCheck
 
-    async def body() -> list[Finding]:
+    async def body() -> OnlineCheck:
         async with app.open_referral() as referral, app.crm_for(name, config) as crm:
-            return await OnlineCheck(config, referral, crm).run()
+            check = OnlineCheck(config, referral, crm)
+            await check.run()
+            return check
 
     return running.ask(body)
 
@@ -118,11 +123,11 @@ def _used(loaded: LoadedCampaign) -> list[Tab]:
     return [tab for tab in in_use(loaded.config) if tab in loaded.verdicts]
 
 
-def _show_validated(name: str, loaded: LoadedCampaign, *, ready: bool) -> None:
-    from stcli.usecases.readiness import tab_status
-
+def _show_validated(
+    name: str, loaded: LoadedCampaign, tabs: Mapping[Tab, TabStatus], *, ready: bool
+) -> None:
     line(f"{name}: {'ready' if ready else 'Setup Required'}")
-    for tab, entry in tab_status(loaded.config, loaded.verdicts).items():
+    for tab, entry in tabs.items():
         if entry.action == "nothing":
             line(f"  {tab.value}: not in use")
         elif entry.missing:

@@ -160,6 +160,12 @@ def set_rule(
     with application(context) as app:
         name = chosen_campaign(app, campaign)
         known = app.settings_of(name).qualification
+        chosen = (method or known.method).value
+        if chosen != MethodName.REACHES.value and (value is not None or prop is not None):
+            raise UsageError(
+                f"{chosen} looks at no job status, so --value and --property have no effect",
+                f"Add --method {MethodName.REACHES.value}, or leave them out.",
+            )
         if method is MethodName.REACHES and value is None and known.value is None:
             raise UsageError(f"{method.value} needs --value", "Such as --value Completed.")
         diff = app.files.change(name, values, removed)

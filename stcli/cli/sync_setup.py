@@ -16,10 +16,10 @@ from stcli.cli.output import emit, line, note, plain, table
 from stcli.cli.rule_text import describe_rule
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import (
-    ConfigurationError,
     Declined,
     ExitCode,
     NotConnected,
+    RemoteGone,
     StcliError,
     UsageError,
 )
@@ -167,17 +167,17 @@ def _take_type(answers: SyncAnswers, text: str | None) -> None:
 def _lists(app: Application, name: CampaignName, config: CampaignConfig) -> Lists:
     """What both sides have; where one cannot be asked yet, a remark says why."""
     from stcli.cli import running
-    from stcli.usecases.sync_setup import Lists, ask_for_fields
+    from stcli.usecases.campaign_lookup import find_campaign
+    from stcli.usecases.sync_setup import Lists
 
     async def both() -> Lists:
         found = Lists()
         async with AsyncExitStack() as stack:
             try:
                 referral = await stack.enter_async_context(app.open_referral())
-                found = replace(
-                    found, referrer_targets=await ask_for_fields(referral, config.referral_campaign)
-                )
-            except ConfigurationError:
+                campaign = await find_campaign(referral, config)
+                found = replace(found, referrer_targets=campaign.referrer_targets)
+            except RemoteGone:
                 raise
             except StcliError as error:
                 found = _without(found, "the fields of the campaign's form", error)

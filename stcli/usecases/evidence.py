@@ -11,6 +11,7 @@ from stcli.domain.records import Person, PersonType
 from stcli.errors import ConfigurationError, RecordNotFound, UsageError
 from stcli.store.ledger import LedgerScope, LedgerState
 from stcli.store.state import State
+from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.passes.runner import tenant_key
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 
@@ -44,7 +45,7 @@ async def lead_of(
 ) -> Lead:
     """The lead with this code; somebody else's campaign, and a referrer, are refused (2)."""
     person = known_person(name, code, state)
-    campaign = await referral.campaign(config.referral_campaign)
+    campaign = await find_campaign(referral, config)
     if person.campaign_id != campaign.id:
         raise UsageError(f"{code} belongs to another campaign than {name}", "Check the code.")
     if person.type is not PersonType.LEAD:

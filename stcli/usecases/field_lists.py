@@ -16,7 +16,8 @@ from stcli.domain.catalog import Catalogue, Source, Target, TargetType, catalogu
 from stcli.domain.mapping.rules import Dynamic
 from stcli.domain.records import Campaign, CampaignField, CustomFieldType, form_fields
 from stcli.domain.return_fields import misfit
-from stcli.errors import RecordNotFound, StcliError
+from stcli.errors import RemoteGone, StcliError
+from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.passes.options import lister
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 
@@ -55,11 +56,9 @@ async def with_campaign(
     if lists.tab is Tab.RETURN:
         return lists
     try:
-        campaign = await referral.campaign(config.referral_campaign)
-    except RecordNotFound:
-        return remarked(
-            lists, f"Referral Factory has no campaign {config.referral_campaign!r} (any more)."
-        )
+        campaign = await find_campaign(referral, config)
+    except RemoteGone as error:
+        return remarked(lists, f"{error.message}.")
     if lists.tab is Tab.SYNC:
         asked = [
             Target(

@@ -11,7 +11,8 @@ from stcli.domain.catalog import BOOKING_TARGETS, TargetType
 from stcli.domain.mapping.rules import ManualInput, ManualSelect, sources_of
 from stcli.domain.nearest import suggestion
 from stcli.domain.records import Campaign, NamedOption, form_fields
-from stcli.errors import ConfigurationError, RecordNotFound
+from stcli.errors import ConfigurationError, RemoteGone
+from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.passes.custom_fields import custom_field_sources, field_named, return_fields
 from stcli.usecases.passes.options import lister, one_of
 from stcli.usecases.ports import CrmGateway, ReferralGateway
@@ -21,12 +22,21 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in the file that does not fit what a system has."""
+    """Something in the file that does not fit what a system has. ``missing``: the target that the
+    campaign requires, where that is what is found."""
 
     path: Path
     message: str
     hint: str = ""
     is_warning: bool = False
+    missing: str = ""
+
+    @property
+    def tab(self) -> Tab | None:
+        """The tab that cannot run with it, where it is the matter of one."""
+        if self.path[:2] == ("sync", "return_fields"):
+            return Tab.RETURN
+        return next((tab for tab in Tab if tab.value == self.path[0]), None)
 
 
 @dataclass(slots=True)
@@ -37,27 +47,23 @@ class OnlineCheck:
     referral: ReferralGateway
     crm: CrmGateway
     findings: list[Finding] = field(default_factory=list)
+    gone: RemoteGone | None = None
     _options: dict[str, Sequence[NamedOption]] = field(default_factory=dict)
 
-    async def run(self) -> list[Finding]:
-        """Everything at once; only that a system cannot be asked at all is raised."""
+    async def run(self) -> None:
+        """Everything at once; only that a system cannot be asked at all is raised. That the campaign
+        is gone is a finding too, and kept in ``gone``."""
         config = self.config
         try:
-            campaign = await self.referral.campaign(config.referral_campaign)
-        except RecordNotFound:
-            self.findings.append(
-                Finding(
-                    ("referral_campaign",),
-                    f"Referral Factory has no campaign {config.referral_campaign!r}",
-                    "stcli campaigns lists what there is.",
-                )
-            )
+            campaign = await find_campaign(self.referral, config)
+        except RemoteGone as error:
+            self.gone = error
+            self.findings.append(Finding(("referral_campaign",), error.message, error.hint))
         else:
             self.findings += self._forms(campaign)
         await self._booking_names()
         await self._conditions()
         await self._sync()
-        return self.findings
 
     def _forms(self, campaign: Campaign) -> Iterator[Finding]:
         config, used = self.config, in_use(self.config)
@@ -99,6 +105,7 @@ class OnlineCheck:
                     ("sync", "fields"),
                     f"Setup Required: the campaign requires {name} of every referrer",
                     f'Map it, such as: stcli map set "{name}" --tab sync --from …',
+                    missing=name,
                 )
 
     async def _booking_names(self) -> None:

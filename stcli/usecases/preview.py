@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from stcli.domain.campaign import CampaignConfig, Tab
 from stcli.domain.catalog import SYNC_TARGETS
-from stcli.domain.enrolment import CustomerSubject, KnownCustomer, allowed_email
-from stcli.domain.ids import CustomerId, RfCampaignId
+from stcli.domain.eligibility import skip_reason
+from stcli.domain.enrolment import CustomerSubject, Filter, KnownCustomer, allowed_email
+from stcli.domain.ids import CampaignName, CustomerId, RfCampaignId
 from stcli.domain.mapping.apply import (
     MappedField,
     Subject,
@@ -18,12 +19,15 @@ from stcli.domain.mapping.apply import (
     map_fields,
     referrer_values,
 )
+from stcli.domain.matching import email_key
 from stcli.domain.outcome import SkipReason
 from stcli.domain.records import BookingDraft, Campaign, Person, PersonType
 from stcli.domain.return_fields import ReturnSubject, wanted_values
 from stcli.errors import RecordNotFound, UsageError
+from stcli.store.state import State
+from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.passes.custom_fields import custom_field_sources, field_named, return_fields
-from stcli.usecases.passes.options import resolve_options
+from stcli.usecases.passes.options import resolve_filter, resolve_options
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 from stcli.usecases.user_list import pages_from
 
@@ -50,11 +54,12 @@ Request = BookingDraft | NewReferrer | FieldWrites
 @dataclass(frozen=True, slots=True)
 class Preview:
     """Each row of the mapping for one record (a code, or a customer's number), and what would be
-    sent, or why nothing can be."""
+    sent, or why nothing can be. ``skipped``: why a pass leaves the record alone all the same."""
 
     record: str
     rows: tuple[MappedField, ...]
     request: Request | Unmappable
+    skipped: SkipReason | None = None
 
 
 SAMPLE_PAGES = 20
@@ -71,8 +76,16 @@ class Previewer:
     """Previews of one tab of a campaign."""
 
     def __init__(
-        self, config: CampaignConfig, tab: Tab, referral: ReferralGateway, crm: CrmGateway
+        self,
+        name: CampaignName,
+        config: CampaignConfig,
+        tab: Tab,
+        state: State,
+        referral: ReferralGateway,
+        crm: CrmGateway,
     ) -> None:
+        self.name = name
+        self.state = state
         self.config = config
         self.tab = tab
         self.referral = referral
@@ -86,7 +99,7 @@ class Previewer:
                 "the sync tab makes referrers of customers, and --lead names a person",
                 "Leave --lead out: the first customers are shown.",
             )
-        campaign = await self.referral.campaign(self.config.referral_campaign)
+        campaign = await find_campaign(self.referral, self.config)
         try:
             person = await self.referral.user(code)
         except RecordNotFound:
@@ -108,7 +121,7 @@ class Previewer:
     async def of_some(self, number: int) -> list[Preview]:
         """Previews of the newest people of the campaign that the first pages of the user list show;
         of the first customers that may be enrolled."""
-        campaign = await self.referral.campaign(self.config.referral_campaign)
+        campaign = await find_campaign(self.referral, self.config)
         if self.tab is Tab.SYNC:
             return [one async for one in self._of_customers(campaign, number)]
         found: list[Person] = []
@@ -143,9 +156,17 @@ class Previewer:
                 subject.person.code,
                 tuple(map_fields(subject, self.rules)),
                 draft_booking(subject, self.rules, options),
+                self._skip_reason(subject.person),
             )
             for subject in subjects
         ]
+
+    def _skip_reason(self, person: Person) -> SkipReason | None:
+        users, keys = self.state.enrolments.enrolled_among(
+            self.name, [person.id], [email_key(person.email)]
+        )
+        settings = self.config.booking_tab(self.tab)
+        return skip_reason(person, settings, is_enrolled=bool(users or keys))
 
     async def _subject(self, person: Person, campaign: Campaign) -> Subject:
         if person.referrer_id is None:
@@ -157,6 +178,7 @@ class Previewer:
 
     async def _of_customers(self, campaign: Campaign, number: int) -> AsyncIterator[Preview]:
         """The first page of customers with the first page of contacts holds enough to show."""
+        wanted = await self._filter()
         names = custom_field_sources(self.rules)
         known = await self.crm.custom_fields() if names else ()
         fields = {name: field_named(name, known).id for name in names}
@@ -170,7 +192,7 @@ class Previewer:
         for customer in (await self.crm.customers_feed("")).records:
             whole = KnownCustomer(customer, of_customer.get(customer.id, ()))
             address = allowed_email(whole, ())
-            if isinstance(address, SkipReason):
+            if isinstance(address, SkipReason) or not wanted.admits(whole):
                 continue
             subject = CustomerSubject(whole, address.value, fields)
             values = referrer_values(subject, self.rules, required)
@@ -185,6 +207,12 @@ class Previewer:
             number -= 1
             if number == 0:
                 return
+
+    async def _filter(self) -> Filter:
+        """Which customers are wanted; when they had a job is not asked."""
+        if self.config.sync is None:
+            return Filter()
+        return replace(await resolve_filter(self.crm, self.config.sync.filter), has_job_since=None)
 
     @property
     def _welcomes(self) -> bool:

@@ -1,12 +1,16 @@
-"""Whether the tabs of a campaign can run, from its file alone."""
+"""Whether the tabs of a campaign can run: by its file, and by what both systems say of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from stcli.domain.campaign import Action, CampaignConfig, Tab, in_use
 from stcli.domain.mapping.validate import TabVerdict
+
+if TYPE_CHECKING:
+    from stcli.usecases.online_check import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,26 @@ def tab_status(config: CampaignConfig, verdicts: Mapping[Tab, TabVerdict]) -> di
         else TabStatus(Action.NOTHING.value, ready=True, missing=())
         for tab in Tab
     }
+
+
+def with_findings(
+    tabs: Mapping[Tab, TabStatus], findings: Sequence[Finding]
+) -> dict[Tab, TabStatus]:
+    """The same with what the two systems say of the tabs in use."""
+    after = dict(tabs)
+    for finding in findings:
+        tab = finding.tab
+        if tab is None or finding.is_warning:
+            continue
+        before = after[tab]
+        missing = tuple(dict.fromkeys([*before.missing, finding.missing]))
+        after[tab] = replace(
+            before,
+            ready=False,
+            missing=tuple(filter(None, missing)),
+            faults=before.faults + 1,
+        )
+    return after
 
 
 def _status(switch: str, verdict: TabVerdict) -> TabStatus:

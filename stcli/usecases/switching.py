@@ -9,6 +9,7 @@ from stcli.domain.campaign import CampaignConfig, Tab
 from stcli.domain.ids import CampaignName
 from stcli.domain.records import Campaign, PersonType
 from stcli.store.ledger import Ledger, LedgerScope
+from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.ports import ReferralGateway
 from stcli.usecases.user_list import pages_from
 
@@ -28,7 +29,7 @@ class Switching:
         """Remember everyone who joined up to this moment, so that switching on concerns newcomers
         only. ``since`` is what leaves out those of earlier days; only people of that day and later
         ones have to be remembered one by one."""
-        campaign = await referral.campaign(self.config.referral_campaign)
+        campaign = await find_campaign(referral, self.config)
         kind = PersonType.LEAD if self.tab is Tab.LEADS else PersonType.REFERRER
         present = [
             (person.id, person.code)
@@ -42,7 +43,7 @@ class Switching:
 
     async def forget_present(self, referral: ReferralGateway, ledger: Ledger) -> int:
         """Let those be booked too who were there when the action was switched on."""
-        campaign = await referral.campaign(self.config.referral_campaign)
+        campaign = await find_campaign(referral, self.config)
         return ledger.forget_present(self._scope(campaign))
 
     def _scope(self, campaign: Campaign) -> LedgerScope:

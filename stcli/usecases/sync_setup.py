@@ -14,13 +14,12 @@ from stcli.domain.mapping.rules import (
 from stcli.domain.mapping.validate import TabVerdict, check_return, check_sync
 from stcli.domain.nearest import suggestion
 from stcli.domain.records import CustomFieldType
-from stcli.errors import ConfigurationError, RecordNotFound, SetupRequired
+from stcli.errors import ConfigurationError, SetupRequired
 from stcli.usecases.passes.custom_fields import (
     custom_field_sources,
     field_named,
     return_fields,
 )
-from stcli.usecases.ports import ReferralGateway
 
 RECOMMENDED: Mapping[str, Rule] = {
     "first_name": Dynamic.model_validate(
@@ -66,17 +65,6 @@ def present_answers(config: CampaignConfig) -> SyncAnswers:
         return_fields=dict(config.sync.return_fields),
         type=config.sync.type,
     )
-
-
-async def ask_for_fields(referral: ReferralGateway, code: str) -> Sequence[tuple[str, bool]]:
-    """The fields of the campaign's form for referrers."""
-    try:
-        return (await referral.campaign(code)).referrer_targets
-    except RecordNotFound:
-        raise ConfigurationError(
-            f"Referral Factory has no campaign {code!r}",
-            "Check referral_campaign in the campaign file; stcli campaigns lists what there is.",
-        ) from None
 
 
 def check_answers(answers: SyncAnswers, lists: Lists) -> None:

@@ -73,15 +73,26 @@ def test_a_field_that_the_campaign_requires_is_asked_for(returning, cli, world) 
     ran = cli("map", "validate", "--online")
     assert ran.code == 3
     assert "requires meta.Last Name of every referrer" in ran.out
+    assert "sync: not mapped: meta.Last Name" in ran.out
     assert "draft, so the sync enrols nobody" in ran.err
+    tabs = cli("map", "validate", "--online", "--json").document["tabs"]
+    assert tabs["sync"] == {"ready": False, "missing": ["meta.Last Name"]}
+    assert tabs["leads"] == {"ready": True, "missing": []}
+    assert cli("map", "validate", "--json").document["tabs"]["sync"]["ready"]
 
 
 def test_a_campaign_that_is_gone_and_a_system_that_is_down(connected, cli, world) -> None:
-    """3 with the place for the first; for the second the failure's own code, and no verdict."""
+    """4 with the place for the first; for the second the failure's own code, and no verdict."""
     edit(connected, ("referral_campaign: spring-hvac", "referral_campaign: spring-hvacc"))
     ran = cli("map", "validate", "--online", "--json")
-    assert ran.code == 3
+    assert ran.code == 4
     assert [p["path"] for p in ran.document["problems"]] == ["referral_campaign"]
+    assert ran.document["error"]["kind"] == "gone"
+    for command in (("map", "preview"), ("sync", "setup", "--yes"), ("action", "set", "--help")):
+        ran = cli(*command)
+        assert ran.code == (0 if "--help" in command else 4), ran.text
+    told = cli("map", "validate", "--online")
+    assert told.text.count("has no campaign 'spring-hvacc'") == 1
     edit(
         connected,
         ("spring-hvacc", "spring-hvac"),
@@ -154,12 +165,44 @@ def test_a_preview_shows_the_newest_people(connected, cli, world) -> None:
     assert first["record"] == lead["code"]
     assert second["request"]["externalId"] == second["record"]
     remarks = {row["to"]: row["remark"] for row in first["fields"]}
-    assert remarks["name"] == "cut off"
+    assert remarks["name"] == "cut off by first_name"
     assert remarks["mobile_phone"] == "default"
     assert remarks["phone"] == "blank"
     text = cli("map", "preview").out
     assert text.count("Request:") == 3
     assert world.bookings() == []
+
+
+def test_a_preview_says_whom_a_pass_leaves_alone(connected, cli, world) -> None:
+    """Test people and old ones; what is looked up beside the mapping is told. Nobody of them is a
+    failure."""
+    lead = world.someone_new("Anna Maria")
+    edit(
+        connected,
+        ("leads:\n", "leads:\n  since: 2099-01-01\n  existing_customers: skip\n"),
+        ("{type: dynamic, from: first_name}", "{type: dynamic, from: meta.Nick}"),
+    )
+    ran = cli("map", "preview", "--lead", lead["code"], "--json")
+    assert ran.code == 0, ran.text
+    assert ran.document["skipped"] == "before_since"
+    assert ran.document["problem"]
+    assert "existing_customers is skip" in ran.err
+    assert "Would be left alone: before_since" in cli("map", "preview", "--count", "1").out
+    assert cli("map", "preview", "--lead", lead["code"], "--count", "2").code == 2
+
+
+def test_a_preview_of_customers_obeys_the_filter(returning, cli) -> None:
+    """Only those who are wanted at all; a tag that does not exist is told like in a pass."""
+    ran = cli("map", "preview", "--tab", "sync", "--count", "1", "--json")
+    assert len(ran.document["previews"]) == 1
+    assert cli("sync", "setup", "--created-since", "2099-01-01", "--yes").code == 0
+    ran = cli("map", "preview", "--tab", "sync", "--json")
+    assert ran.document["previews"] == []
+    assert "nobody yet" in ran.err
+    assert cli("sync", "setup", "--tag", "No Such Tag", "--yes").code == 0
+    ran = cli("map", "preview", "--tab", "sync")
+    assert ran.code == 3
+    assert "No Such Tag" in ran.err
 
 
 def test_a_preview_of_a_record_that_cannot_be_booked(connected, cli, world) -> None:

@@ -195,6 +195,8 @@ def test_qualify_sets_every_part_of_a_rule(connected, cli) -> None:
         (("--minimum-total", "-1"), "minimum-total"),
         (("--hold-days", "4000"), "hold_days"),
         (("--value", "Done"), "Completed"),
+        (("--method", "booking_becomes_job", "--value", "Completed"), "no effect"),
+        (("--method", "do_not_qualify", "--property", "job_status"), "no effect"),
     ],
 )
 def test_a_wrong_rule_is_not_written(connected, cli, words, message) -> None:

@@ -243,7 +243,7 @@ def test_a_token_replaced_elsewhere_is_explained(connected, cli, world) -> None:
 def test_a_campaign_that_is_gone_is_told(connected, cli, world) -> None:
     """Deleted in Referral Factory: exit 4."""
     world.post("/rf/campaigns/spring-hvac", deleted=True)
-    _refused(cli("leads", "run"), 4, "no campaign 'spring-hvac' any more")
+    _refused(cli("leads", "run"), 4, "no campaign 'spring-hvac' (any more)")
 
 
 def test_disconnect_forgets_the_secret_and_keeps_the_file(

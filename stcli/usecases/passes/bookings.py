@@ -47,6 +47,7 @@ from stcli.store.ledger import (
     Several,
     Withdrawn,
 )
+from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.feeds import bookings_up_to_date, customers_up_to_date
 from stcli.usecases.passes.options import resolve_options
@@ -69,22 +70,9 @@ class Candidate:
     ignored: tuple[BookingId, ...] = ()
 
 
-async def find_campaign(context: PassContext) -> Campaign:
-    """The Referral Factory campaign of the file, or exit 4 when it is gone."""
-    identifier = context.config.referral_campaign
-    try:
-        return await context.referral.campaign(identifier)
-    except RecordNotFound as error:
-        raise RemoteGone(
-            f"Referral Factory has no campaign {identifier!r} any more",
-            "Check referral_campaign in the campaign file; stcli campaigns lists what there is.",
-            status=error.status,
-        ) from error
-
-
 async def run_bookings(context: PassContext, tab: Tab) -> None:
     """The ``leads`` or the ``referrers`` pass."""
-    campaign = await find_campaign(context)
+    campaign = await find_campaign(context.referral, context.config)
     # Two local campaigns may be one in Referral Factory: their people are booked by one at a time,
     # and the second finds what the first has booked.
     name = f"{context.tenant} campaign {campaign.id} {tab.value}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from stcli.domain.campaign import Conditions
+from stcli.domain.campaign import Conditions, SyncFilter
 from stcli.domain.catalog import BOOKING_TARGETS, TargetType
+from stcli.domain.enrolment import Filter
 from stcli.domain.mapping.apply import Options, matching_options
 from stcli.domain.mapping.rules import ManualInput, ManualSelect, Rule
 from stcli.domain.nearest import suggestion
@@ -58,6 +59,15 @@ def one_of(what: str, value: str, options: Sequence[NamedOption]) -> int:
         f"ServiceTitan has no active {label} named {value!r}",
         suggestion(value, names) or f"Write the exact name or the id of one of its {label}s.",
     )
+
+
+async def resolve_filter(crm: CrmGateway, wanted: SyncFilter) -> Filter:
+    """Which customers a sync is for, with the names of tags turned into numbers."""
+    tags: frozenset[int] = frozenset()
+    if wanted.tags:
+        known = await crm.tag_types()
+        tags = frozenset(one_of("tag", name, known) for name in wanted.tags)
+    return Filter(wanted.customer_type or "", tags, wanted.created_since, wanted.has_job_since)
 
 
 async def resolve_conditions(crm: CrmGateway, conditions: Conditions) -> ResolvedConditions:

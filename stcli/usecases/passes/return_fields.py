@@ -36,7 +36,7 @@ from stcli.store.canaries import Canary, CanaryState
 from stcli.store.customers import known_customers, suppressed
 from stcli.store.failures import FailureState, clear_failure
 from stcli.store.people import people_by_id
-from stcli.usecases.passes.bookings import find_campaign
+from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.custom_fields import return_fields
 from stcli.usecases.passes.failing import record_failure
@@ -92,7 +92,7 @@ class _ReturnPass:
 
     async def run(self) -> None:
         context, enrolments = self.context, self.context.state.enrolments
-        campaign = await find_campaign(context)
+        campaign = await find_campaign(context.referral, context.config)
         await context.in_state(
             enrolments.begin, context.held.lease, context.campaign, context.tenant, campaign.id
         )

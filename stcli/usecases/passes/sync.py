@@ -10,13 +10,13 @@ from datetime import date
 
 from stcli.domain.campaign import SyncTab, SyncType
 from stcli.domain.catalog import SYNC_TARGETS
-from stcli.domain.enrolment import REFERRERS, EnrolmentState, Filter, utc_day
+from stcli.domain.enrolment import REFERRERS, EnrolmentState, utc_day
 from stcli.domain.enrolment_plan import EnrolmentRules, fingerprint
 from stcli.domain.mapping.rules import Rule
 from stcli.domain.outcome import PLAN_LINES, Count, SkipReason
 from stcli.domain.records import Campaign
 from stcli.errors import ConfigurationError, SafetyStop, SetupRequired
-from stcli.usecases.passes.bookings import find_campaign
+from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.custom_fields import custom_field_sources, field_named
 from stcli.usecases.passes.enrolment_look import Look
@@ -26,7 +26,7 @@ from stcli.usecases.passes.feeds import (
     customers_up_to_date,
     suppressions_up_to_date,
 )
-from stcli.usecases.passes.options import one_of
+from stcli.usecases.passes.options import resolve_filter
 
 FEW_UPDATES = 50
 """So many updates in one pass alarm nobody, however few referrers there are."""
@@ -42,7 +42,7 @@ async def run_sync(context: PassContext) -> None:
             f"{context.campaign} has no sync tab",
             f"Set it up with: stcli sync setup {context.campaign}",
         )
-    campaign = await find_campaign(context)
+    campaign = await find_campaign(context.referral, context.config)
     await _SyncPass(context, settings, campaign).run()
 
 
@@ -111,27 +111,21 @@ class _SyncPass:
                 + ", ".join(missing),
                 f"Map them with: stcli sync setup {self.context.campaign}",
             )
-        wanted = settings.filter
-        tags: frozenset[int] = frozenset()
-        if wanted.tags:
-            known = await self.context.crm.tag_types()
-            tags = frozenset(one_of("tag", name, known) for name in wanted.tags)
+        wanted = await resolve_filter(self.context.crm, settings.filter)
         custom_fields = await self._custom_fields(fields)
         return EnrolmentRules(
             fields=fields,
             required=(*required, *asked),
             custom_fields=custom_fields,
-            filter=Filter(
-                wanted.customer_type or "", tags, wanted.created_since, wanted.has_job_since
-            ),
+            filter=wanted,
             fingerprint=fingerprint(
                 (
                     self.campaign.id,
                     sorted((name, repr(rule)) for name, rule in fields.items()),
                     sorted(asked),
                     sorted(custom_fields.items()),
-                    wanted.customer_type,
-                    sorted(tags),
+                    settings.filter.customer_type,
+                    sorted(wanted.tags),
                     wanted.created_since,
                     wanted.has_job_since,
                     self.obeys_suppressions,
