@@ -118,6 +118,11 @@ MISTAKES = (
         "",
     ),
     Mistake("An option in the wrong case", "value: High", "value: high"),
+    Mistake(
+        "A start that is no date and time",
+        "    priority:             {type: manual_select, value: High}",
+        "    start:                {type: manual_input, value: tomorrow}",
+    ),
     Mistake("An option that does not exist", "value: High", "value: Immediately"),
     Mistake("A data type that does not exist", _SOURCE, _SOURCE.replace("dynamic", "dynamc")),
     Mistake("The data type is left out", _SOURCE, _SOURCE.replace("type: dynamic, ", "")),

@@ -105,11 +105,14 @@ def fields(
 
     chosen = Tab(tab.value)
     lists = catalogue_lists(chosen)
-    if online:
-        from stcli.cli.field_lists import real_lists
-
-        with application(context) as app:
+    with application(context) as app:
+        # The catalogue is the same for every campaign, and there need not be one yet.
+        if online or campaign is not None:
             name = chosen_campaign(app, campaign)
+            app.files.existing(name)
+        if online:
+            from stcli.cli.field_lists import real_lists
+
             lists = real_lists(app, name, app.settings_of(name), chosen)
     for remark in lists.remarks:
         note(remark)

@@ -756,7 +756,10 @@ def _replace(target: Path, content: bytes) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(f"{path}: cannot be written: {error.strerror}")
+    return ConfigurationError(
+        f"{path}: cannot be written: {error.strerror}",
+        "Nothing was changed. Check the owner, the permissions and the free space.",
+    )
 
 
 @contextmanager

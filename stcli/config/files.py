@@ -51,7 +51,7 @@ class CampaignFiles:
     def load(self, name: CampaignName) -> LoadedCampaign:
         return load_campaign(self._home.campaign_file(name), name)
 
-    def _existing(self, name: CampaignName) -> Path:
+    def existing(self, name: CampaignName) -> Path:
         """The campaign's file, or ``UsageError`` where there is none."""
         path = self._home.campaign_file(name)
         if not path.exists():
@@ -127,7 +127,7 @@ class CampaignFiles:
 
     def text(self, name: CampaignName) -> str:
         """The whole file as it stands, also where it is not valid."""
-        path = self._existing(name)
+        path = self.existing(name)
         try:
             return read_bytes(path).decode()
         except UnicodeDecodeError:
@@ -171,7 +171,7 @@ class CampaignFiles:
     ) -> EditResult:
         """Replace a file's text by ``change`` of it and of what it says. What is no valid campaign
         file afterwards, or what ``accept`` raises for, is not written."""
-        path = self._existing(name)
+        path = self.existing(name)
 
         def changed(text: str) -> str:
             return change(text, interpret(parse_document(text, file=str(path))))

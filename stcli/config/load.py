@@ -85,6 +85,9 @@ def load_campaign(path: Path, name: str) -> LoadedCampaign:
     try:
         document = read_document(path)
     except FileNotFoundError:
+        if path.is_symlink():
+            told = Problem(str(path), 0, 0, "", "is a link to a file that is not there")
+            raise ConfigurationError(str(told), "Mend the link, or remove it.", [told]) from None
         raise no_campaign(path, name) from None
     return interpret(document)
 

@@ -323,6 +323,30 @@ def test_a_signal_ends_the_asking_at_once(connected, cli, world, number, code) -
     world.no_faults()
 
 
+def test_a_link_to_nothing_keeps_the_other_campaigns_from_nothing(
+    connected, cli, home: Path
+) -> None:
+    """``--all`` names it and goes on."""
+    (home / "campaigns" / "autumn-hvac.yaml").symlink_to(home / "nowhere.yaml")
+    ran = cli("map", "validate", "--all", "--json")
+    assert ran.code == 3
+    by_name = {one["campaign"]: one for one in ran.document["campaigns"]}
+    assert by_name["spring-hvac"]["ready"]
+    assert "link to a file that is not there" in by_name["autumn-hvac"]["problems"][0]["message"]
+    ran = cli("run", "--all", "--dry-run", "--json")
+    assert ran.code == 3
+    assert {one["campaign"] for one in ran.document["passes"]} >= {"spring-hvac"}
+    assert cli("status").code == 0
+
+
+def test_fields_of_a_campaign_that_there_is_not_are_wrong_usage(connected, cli) -> None:
+    """The catalogue is for all; a name that was given has to be one."""
+    assert cli("map", "fields").code == 0
+    ran = cli("map", "fields", "nosuch")
+    assert ran.code == 2
+    assert "no campaign 'nosuch'" in ran.err
+
+
 def test_what_no_number_or_name_can_be_is_wrong_usage(connected, cli) -> None:
     """Neither a defect nor a traceback."""
     link = ("leads", "link", "spring-hvac", "x")

@@ -223,11 +223,20 @@ def _option(target: str, values: Mapping[str, str]) -> str:
 def _instant(value: str) -> datetime | None:
     if not value:
         return None
+    instant = read_instant(value)
+    if instant is None:
+        raise _Unfit("start is not a date and time such as 2026-12-01T15:00:00Z")
+    return instant
+
+
+def read_instant(text: str) -> datetime | None:
+    """The instant that an ISO 8601 text names, in UTC (which a text without zone means); None where
+    it is none."""
     try:
-        instant = datetime.fromisoformat(value)
+        instant = datetime.fromisoformat(text)
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _Unfit("start is not a date and time such as 2026-12-01T15:00:00Z") from None
+        return None
 
 
 def _id_of(target: str, values: Mapping[str, str], options: Options) -> int | None:

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from stcli.domain import catalog
 from stcli.domain.mapping import template
+from stcli.domain.mapping.apply import read_instant
 from stcli.domain.mapping.rules import (
     Dynamic,
     ManualInput,
@@ -178,6 +179,15 @@ def _value(name: str, target: catalog.Target, rule: Rule) -> Iterator[Fault]:
                 f"{rule.value!r} is not an option of {name}",
                 found=rule.value,
                 allowed=target.options,
+            )
+        elif (
+            target.type is catalog.TargetType.INSTANT
+            and rule.value.strip()
+            and read_instant(rule.value.strip()) is None
+        ):
+            yield Fault(
+                (name, "value"),
+                f"{rule.value!r} is no date and time; write one such as {target.example}",
             )
         elif not rule.value.strip() and (target.required or name.startswith("address.")):
             yield Fault((name, "value"), f"{name} would always be blank")

@@ -306,6 +306,8 @@ def rule_of_type(chance, tab, name, data_type):
     if data_type.startswith("manual"):
         may_be_blank = data_type == "manual_input" and name in ("phone", "mobile_phone")
         texts = list(options) or [*TEXTS, ""][: len(TEXTS) + may_be_blank]
+        if name == "start":
+            texts = ["2026-12-01T15:00:00Z", "2026-12-01 15:00", ""]
         return {"type": data_type, "value": chance.choice(texts)}
     transforms = ["trim"] if must_be_own else TRANSFORMS
     rule = {"type": data_type}
@@ -345,6 +347,7 @@ def wrong_change(chance, tab):
             ("is_first_time_client", {"type": "manual_input", "value": "perhaps"}),
             ("summary", {"type": "manual_select", "value": "Referral"}),
             ("source", {"type": "manual_input", "value": "  "}),
+            ("start", {"type": "manual_input", "value": "tomorrow"}),
             ("address.city", {"type": "manual_input", "value": ""}),
             ("external_id", {"type": "dynamic", "from": "email"}),
             ("external_id", {"type": "dynamic", "from": "code", "transform": ["lower"]}),
