@@ -106,7 +106,10 @@ def _switch(app: Application, name: CampaignName, tab: Tab, action: str, *, back
         running.ask(remember)
         if backfill:
             removed.append((tab.value, "since"))
-            note(f"Everyone is booked. See the plan first: stcli {tab.value} run {name} --dry-run")
+            note(
+                "The next pass books everyone. See the plan first: "
+                f"stcli {tab.value} run {name} --dry-run"
+            )
         else:
             values[tab.value, "since"] = since
             note(

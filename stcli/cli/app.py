@@ -146,7 +146,9 @@ def _open_closed_streams() -> None:
             if descriptor != number:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+            # It stays open as long as the process.
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -160,7 +162,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _ran(arguments: Sequence[str], *, as_json: bool) -> int:
-    from stcli.cli.output import flush
+    from stcli.cli.output import flush, nobody_reads
 
     try:
         result = typer.main.get_command(app).main(
@@ -182,7 +184,7 @@ def _ran(arguments: Sequence[str], *, as_json: bool) -> int:
             raise
         # The reader of a help text went away, as `head` does (Typer and Rich turn that into
         # SystemExit): not our failure. Nothing more can be flushed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        nobody_reads(sys.stdout)
         return ExitCode.DONE
     except typer.TyperException as error:
         return _report_usage(error, as_json=as_json)

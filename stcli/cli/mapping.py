@@ -48,7 +48,8 @@ def show(
     from stcli.domain.campaign import Tab
 
     with application(context) as app:
-        loaded = app.files.load(chosen_campaign(app, campaign))
+        name = chosen_campaign(app, campaign)
+        loaded = app.files.load(name)
     chosen = Tab(tab.value)
     catalogue, (origin, owner) = catalogue_of(chosen.value), sides(chosen)
     verdict = loaded.verdicts.get(chosen)
@@ -77,7 +78,7 @@ def show(
     emit(
         {
             "schema_version": 1,
-            "campaign": loaded.document.file,
+            "campaign": name,
             "tab": tab.value,
             "fields": [{"type": r[0], "from": r[1], "to": r[2]} for r in rows],
             "missing": list(missing),

@@ -32,7 +32,7 @@ def _write(text: str) -> None:
     try:
         sys.stdout.write(text)
     except BrokenPipeError:
-        _nobody_reads(sys.stdout)
+        nobody_reads(sys.stdout)
     except OSError as error:
         raise _unwritten(error) from error
 
@@ -42,13 +42,13 @@ def flush() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _nobody_reads(sys.stdout)
+        nobody_reads(sys.stdout)
     except OSError as error:
-        _nobody_reads(sys.stdout)
+        nobody_reads(sys.stdout)
         raise _unwritten(error) from error
 
 
-def _nobody_reads(stream: TextIO) -> None:
+def nobody_reads(stream: TextIO) -> None:
     """What is left in the stream would be tried again at the end of the process: it goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -79,7 +79,7 @@ def note(text: str) -> None:
     try:
         sys.stderr.write(text + "\n")
     except OSError:
-        _nobody_reads(sys.stderr)
+        nobody_reads(sys.stderr)
 
 
 def pairs(values: Mapping[str, object]) -> None:

@@ -18,8 +18,8 @@ from stcli.domain.qualification import (
 from stcli.store.qualifications import QualificationState
 from stcli.store.state import State
 from stcli.usecases.evidence import known_person
+from stcli.usecases.passes.job_evidence import gather
 from stcli.usecases.passes.options import resolve_conditions
-from stcli.usecases.passes.qualify import gather
 from stcli.usecases.passes.runner import tenant_key
 from stcli.usecases.ports import CrmGateway
 from stcli.usecases.report import SCHEMA_VERSION, instant

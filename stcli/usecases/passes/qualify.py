@@ -13,12 +13,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from stcli.domain.campaign import Method
-from stcli.domain.ids import BookingId, JobId, UserId
 from stcli.domain.outcome import Count, Failure, SkipReason
 from stcli.domain.qualification import (
     Decision,
     Evidence,
-    JobEvidence,
     Rule,
     Verdict,
     is_taken_back,
@@ -28,13 +26,13 @@ from stcli.domain.qualification import (
 from stcli.errors import RecordNotFound, RecordRejected, SafetyStop
 from stcli.store.failures import FailureState
 from stcli.store.qualifications import Evaluated, QualificationState, Watched
-from stcli.store.state import State
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.feeds import (
     bookings_up_to_date,
     history_up_to_date,
     jobs_up_to_date,
 )
+from stcli.usecases.passes.job_evidence import gather, learn_about_jobs
 from stcli.usecases.passes.options import resolve_conditions
 from stcli.usecases.passes.pipeline import Pipeline
 
@@ -122,7 +120,7 @@ async def run_qualify(context: PassContext) -> None:
 
 async def _judge_all(context: PassContext, rule: Rule, leads: Sequence[Watched]) -> list[Change]:
     """Judge these; what changes nothing is remembered at once."""
-    await _learn_about_jobs(context, leads)
+    await learn_about_jobs(context, leads)
     evidence = await context.in_state(gather, context.state, context.tenant, leads)
     changes: list[Change] = []
     settled: list[Evaluated] = []
@@ -194,126 +192,6 @@ def _change(rule: Rule, lead: Watched, evidence: Evidence, verdict: Verdict) -> 
         case QualificationState.SETTLED | QualificationState.GONE:
             pass
     return None
-
-
-async def _learn_about_jobs(context: PassContext, leads: Sequence[Watched]) -> None:
-    """Find the jobs of these leads and read each one's own history once."""
-    feeds, tenant = context.state.feeds, context.tenant
-    looked_up: list[UserId] = []
-    bookings = await context.in_state(_booking_ids, context.state, tenant, leads)
-    for lead in leads:
-        if not lead.look_up_job:
-            continue
-        context.stop.check()
-        # The booking was found, not made by this pass: its job may be older than the jobs feed.
-        try:
-            for booking_id in bookings[lead.user_id]:
-                for job in await context.crm.jobs_of_booking(booking_id):
-                    await context.in_state(feeds.save_job, tenant, job)
-                if await context.in_state(feeds.bookings, tenant, [booking_id]) == {}:
-                    booking = await context.crm.booking(booking_id)
-                    await context.in_state(feeds.save_listed, tenant, [booking])
-        except (RecordNotFound, RecordRejected) as error:
-            # Looked for again next time; the others go on.
-            context.tally.notes.append(f"the booking of {lead.code}: {error.message}")
-            continue
-        looked_up.append(lead.user_id)
-    await context.in_state(
-        context.state.qualifications.job_looked_up,
-        context.held.lease,
-        tenant,
-        looked_up,
-    )
-    ids = await context.in_state(_job_ids, context.state, tenant, leads)
-    wanted = sorted({job_id for found in ids.values() for job_id, _ in found})
-    known = await context.in_state(feeds.jobs, tenant, wanted)
-    missing = [job_id for job_id in wanted if job_id not in known]
-    for job in await context.crm.jobs(missing) if missing else ():
-        await context.in_state(feeds.save_job, tenant, job)
-    known = await context.in_state(feeds.jobs, tenant, wanted)
-    for job_id, (_, history_read) in known.items():
-        if not history_read:
-            context.stop.check()
-            try:
-                events = await context.crm.job_history(job_id)
-            except (RecordNotFound, RecordRejected):
-                # A job without a history of its own: what the feeds show of it still counts, and
-                # it must not keep the other leads from their verdicts.
-                events = []
-            await context.in_state(feeds.save_own_history, tenant, job_id, events)
-
-
-def _booking_ids(
-    state: State, tenant: str, leads: Sequence[Watched]
-) -> dict[UserId, list[BookingId]]:
-    """The bookings of each lead, the one of the ledger first. Any other with the lead's external id
-    counts too: one that a person asked for before an older database was put back, or one of
-    several between which nobody has decided."""
-    alike = state.feeds.bookings_with(
-        tenant, sorted({lead.external_id for lead in leads if lead.external_id})
-    )
-    return {
-        lead.user_id: list(
-            dict.fromkeys(
-                [
-                    *([] if lead.booking_id is None else [lead.booking_id]),
-                    *(
-                        booking.id
-                        for booking in alike.get(lead.external_id, ())
-                        if booking.id not in lead.ignored
-                    ),
-                ]
-            )
-        )
-        for lead in leads
-    }
-
-
-def _job_ids(
-    state: State, tenant: str, leads: Sequence[Watched]
-) -> dict[UserId, list[tuple[JobId, str]]]:
-    """The jobs of each lead, best evidence first: a booking's own word, jobs that name a booking,
-    and last a link by hand."""
-    ids = _booking_ids(state, tenant, leads)
-    wanted = sorted({booking_id for found in ids.values() for booking_id in found})
-    bookings = state.feeds.bookings(tenant, wanted)
-    by_booking = state.feeds.jobs_of(tenant, wanted)
-    found: dict[UserId, list[tuple[JobId, str]]] = {}
-    for lead in leads:
-        known_by: dict[JobId, str] = {}
-        for booking_id in ids[lead.user_id]:
-            booking = bookings.get(booking_id)
-            if booking is not None and booking.job_id is not None:
-                known_by[booking.job_id] = "booking"
-            for job_id in by_booking.get(booking_id, ()):
-                known_by.setdefault(job_id, "job")
-        if lead.hand_job_id is not None:
-            known_by.setdefault(lead.hand_job_id, "hand")
-        found[lead.user_id] = list(known_by.items())
-    return found
-
-
-def gather(state: State, tenant: str, leads: Sequence[Watched]) -> dict[UserId, Evidence]:
-    """Everything the state knows of these leads' bookings and jobs."""
-    ids = _job_ids(state, tenant, leads)
-    wanted = sorted({job_id for found in ids.values() for job_id, _ in found})
-    jobs = state.feeds.jobs(tenant, wanted)
-    reached = state.feeds.reached(tenant, wanted)
-    bookings = state.feeds.bookings(tenant, [x.booking_id for x in leads if x.booking_id])
-    return {
-        lead.user_id: Evidence(
-            booking_id=lead.booking_id,
-            booking_status=(
-                bookings[lead.booking_id].status if lead.booking_id in bookings else ""
-            ),
-            jobs=tuple(
-                JobEvidence(jobs[job_id][0], known_by, tuple(reached.get(job_id, ())))
-                for job_id, known_by in ids[lead.user_id]
-                if job_id in jobs
-            ),
-        )
-        for lead in leads
-    }
 
 
 def _brake(context: PassContext, changes: Sequence[Change]) -> None:
@@ -459,6 +337,8 @@ def _after(change: Change, state: QualificationState) -> Evaluated:
 
 async def _without_parked(context: PassContext, changes: Sequence[Change]) -> list[Change]:
     """Those that Referral Factory has not refused in just this shape before."""
+    if not changes:
+        return []
     stored = await context.in_state(context.state.failures.of, context.campaign, KIND)
     parked = {
         (failure.record, failure.fingerprint) for failure in stored if failure.waits_for_a_change
