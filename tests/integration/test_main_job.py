@@ -322,7 +322,7 @@ def test_a_refused_record_is_parked_until_its_mapping_changes(connected, cli, wo
     """400 is definite: exit 5 once, quiet afterwards, tried again when the file changes."""
     text = connected.read_text(encoding="utf-8")
     bad = text.replace(
-        "    phone: ", "    start: {type: manual_input, value: not-a-date}\n    phone: "
+        "    phone: ", "    start: {type: template, template: not-a-date}\n    phone: "
     )
     connected.write_text(bad, encoding="utf-8")
     first = cli("leads", "run", "--json")

@@ -31,7 +31,7 @@ def _shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def failing(connected) -> Path:
     """A campaign whose leads pass ends with 5."""
     text = connected.read_text(encoding="utf-8")
-    bad = "    start: {type: manual_input, value: not-a-date}\n    phone: "
+    bad = "    start: {type: template, template: not-a-date}\n    phone: "
     connected.write_text(text.replace("    phone: ", bad), encoding="utf-8")
     return connected
 
