@@ -506,15 +506,20 @@ def _without_lines(text: str, spans: list[tuple[int, int]], index: int) -> Itera
             yield _spliced(text, start, spans[index + 1][0], "")
         return
     yield text[:line] + text[rest:]
-    # A deeper comment or a blank line must not become part of a block scalar above.
+    # A deeper comment or a blank line must not become part of a block scalar above: comments move
+    # out to where the removed entry began, blank lines go.
     column = start - line
+    comments = ""
     while rest < len(text):
         content = _line_at(text, rest)
         indent_width = len(content) - len(content.lstrip(" "))
         if content.strip() and (indent_width <= column or not content.lstrip().startswith("#")):
             break
-        rest = _next_line(text, rest)
-    yield text[:line] + text[rest:]
+        following = _next_line(text, rest)
+        if content.strip():
+            comments += " " * column + text[rest:following].lstrip(" ")
+        rest = following
+    yield text[:line] + comments + text[rest:]
 
 
 # --- places in the text ------------------------------------------------------------------------

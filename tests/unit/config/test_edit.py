@@ -325,7 +325,7 @@ def test_a_broken_file_is_not_edited():
         ("- a: 1\n- b\n", (0, "a"), "- {}\n- b\n"),
         ("- - 1\n  - 2\n", (0, 0), "- - 2\n"),
         ("a: 1\r\nb: |\r\n  x\r\n\r\nc: 1\r\n", ("b",), "a: 1\r\n\r\nc: 1\r\n"),
-        ("a: |\n  x\nb: 1\n    # deeper\n\nc: 2\n", ("b",), "a: |\n  x\nc: 2\n"),
+        ("a: |\n  x\nb: 1\n    # deeper\n\nc: 2\n", ("b",), "a: |\n  x\n# deeper\nc: 2\n"),
         ("a: |+\n  x\nb: 1\n\nc: 2\n", ("b",), "a: |+\n  x\nc: 2\n"),
         ("a: 1\nb: |+\n  x\n\n\nc: 2\n", ("b",), "a: 1\nc: 2\n"),
         ("a:\n? b\n: 1\n", ("a",), "? b\n: 1\n"),
@@ -877,3 +877,11 @@ def test_a_lock_that_is_never_freed_ends_the_wait(file, monkeypatch):
             edit_file(file, to_nothing, accept)
 
     edit_file(file, to_nothing, edit_within)
+
+
+def test_a_deeper_comment_outlives_the_entry_below_a_block_text():
+    """It moves out, so that it does not become a part of the text above."""
+    text = "a:\n  x: |\n    text\n  y: 1\n    # deeper\n\n  # same\n  z: 2\n"
+    after = remove_value(text, ("a", "y"))
+    assert after == "a:\n  x: |\n    text\n  # deeper\n  # same\n  z: 2\n"
+    assert parse_document(after).value == {"a": {"x": "text\n", "z": 2}}
