@@ -33,6 +33,9 @@ class TokenApi:
         return Answer(404) if operation is None else operation.handle(call)
 
     def fault_body(self, status: int) -> dict[str, Any]:
+        if status in (400, 401):
+            # As after the tenant has revoked the secret.
+            return {"error": "invalid_client"}
         return {"error": "server_error" if status >= 500 else "temporarily_unavailable"}
 
     def _token(self, call: Call) -> Answer:

@@ -13,13 +13,16 @@ from stcli.sandbox.calls import Call
 from stcli.sandbox.limits import retry_after
 
 Effect = Literal["never", "at_once", "late", "as_asked"]
-Ending = Literal["answer", "status", "drop", "truncate", "garbage"]
+Ending = Literal["answer", "status", "drop", "truncate", "garbage", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
+    """``alteration``: how the server answers otherwise than its documents say (`alterations.py`)."""
+
     effect: Effect
     ending: Ending
+    alteration: str = ""
 
 
 COURSES: Mapping[str, Course] = {
@@ -30,9 +33,19 @@ COURSES: Mapping[str, Course] = {
     "late_commit": Course("late", "drop"),
     "truncate": Course("at_once", "truncate"),
     "garbage": Course("as_asked", "garbage"),
+    "wrong_json": Course("as_asked", "wrong"),
+    "redirect": Course("never", "status"),
+    "expire_token": Course("at_once", "answer", "expire_token"),
+    "refuse_position": Course("at_once", "answer", "refuse_position"),
+    "repeat_page": Course("at_once", "answer", "repeat_page"),
+    "repeat_records": Course("at_once", "answer", "repeat_records"),
+    "unknown_field": Course("at_once", "answer", "unknown_field"),
+    "rename_customer": Course("at_once", "answer", "rename_customer"),
 }
 
 BODIES = ("json", "html", "empty")
+ELSEWHERE = "http://127.0.0.1:9/elsewhere"
+"""Where a redirect leads unless it is told otherwise: a port of this machine where nobody listens."""
 HTML_BODY = b"<html><head><title>Sorry</title></head><body><h1>Back in a moment</h1></body></html>"
 GARBAGE_BODY = b"<!doctype html><html><body>Please sign in to the guest network</body></html>"
 
@@ -75,6 +88,8 @@ class Fault:
             raise ValueError(f"kind must be one of {', '.join(COURSES)}")
         if wanted.get("body", "json") not in BODIES:
             raise ValueError(f"body must be one of {', '.join(BODIES)}")
+        if wanted["kind"] == "redirect":
+            wanted = {"status": 307, "headers": {"Location": ELSEWHERE}, **wanted}
         repeats = "every" in wanted or "probability" in wanted
         fault = cls(**{"times": None if repeats else 1, **wanted})
         if fault.every is not None and fault.every < 1:

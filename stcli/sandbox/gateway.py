@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stcli.sandbox.alterations import WRONG_JSON, Alterations
 from stcli.sandbox.calls import Answer, Api, Call, Operation
 from stcli.sandbox.faults import GARBAGE_BODY, HTML_BODY, Fault
 from stcli.sandbox.traffic import DROPPED
@@ -33,6 +34,7 @@ class Gateway:
     def __init__(self, world: World) -> None:
         self._world = world
         self._late: set[asyncio.Task[None]] = set()
+        self._alterations = Alterations(world)
 
     def endpoint(self, api: Api, operation: Operation | None) -> ASGIApp:
         """The ASGI application behind one route; None is for routes that do not exist."""
@@ -50,6 +52,7 @@ class Gateway:
             fault = world.faults.take(api.name, call)
             if fault is None:
                 answer = self._serve(api, operation, call)
+                self._alterations.remember(call, answer)
                 world.traffic.answered(api.name, call, answer.status, None)
         if fault is None:
             await exchange.answer(answer)
@@ -68,7 +71,13 @@ class Gateway:
     ) -> int:
         course = fault.course
         answer = Answer(fault.status, api.fault_body(fault.status), fault.answer_headers())
-        if course.effect == "at_once" or (course.effect == "as_asked" and fault.commit):
+        if course.alteration:
+            with self._world.lock:
+                call = self._alterations.prepared(course.alteration, call)
+                answer = self._alterations.altered(
+                    course.alteration, call, self._serve(api, operation, call)
+                )
+        elif course.effect == "at_once" or (course.effect == "as_asked" and fault.commit):
             done = self._serve(api, operation, call)
             if course.ending in ("answer", "truncate"):
                 answer = done
@@ -84,8 +93,11 @@ class Gateway:
             case "garbage":
                 await exchange.answer(Answer(200), raw=GARBAGE_BODY)
                 return 200
+            case "wrong":
+                await exchange.answer(Answer(200, WRONG_JSON))
+                return 200
             case "truncate":
-                await exchange.truncate(answer)
+                await exchange.truncate(answer, reset=fault.reset)
                 return DROPPED
             case "drop":
                 await exchange.drop(reset=fault.reset or fault.kind == "reset_before")
@@ -152,12 +164,16 @@ class Exchange:
         await self._start(answer, body, "text/html" if raw is not None else JSON_TYPE)
         await self._send({"type": "http.response.body", "body": body})
 
-    async def truncate(self, answer: Answer) -> None:
-        """Announces the whole body, sends half of it, and hangs up once that has left."""
+    async def truncate(self, answer: Answer, *, reset: bool) -> None:
+        """Announces the whole body, sends half of it, and hangs up once that has left; or resets the
+        connection at once."""
         body = _body(answer)
         await self._start(answer, body, JSON_TYPE)
         half = body[: len(body) // 2]
         await self._send({"type": "http.response.body", "body": half, "more_body": True})
+        if reset:
+            await self.drop(reset=True)
+            return
         self._transport.close()
         await self._until_disconnected()
 
