@@ -5,11 +5,10 @@ Everything that comes from the environment is read here once and handed on as va
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -31,6 +30,7 @@ from stcli.errors import (
     CredentialsMissing,
     CredentialsUnusable,
     NotConnected,
+    StateError,
     StcliError,
     UsageError,
 )
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from stcli.clients.referralfactory.client import ReferralFactoryClient
     from stcli.credentials.chain import Found, SecretChain
     from stcli.credentials.names import SecretRequest
+    from stcli.store.copies import Examined
     from stcli.store.locks import Locks
     from stcli.store.state import State
     from stcli.usecases.passes.concurrency import StopSignal
@@ -157,6 +158,51 @@ class Application:
     @property
     def has_state(self) -> bool:
         return self.home.database.exists()
+
+    # Copies of the state
+
+    def back_up_state(self, target: Path | None) -> Path:
+        """A copy of the state while others use it; by itself in the backups folder."""
+        from stcli.store.copies import back_up, stamped
+
+        self._need_state()
+        chosen = target or stamped(self.home.backups, "backup", self.now())
+        back_up(self.home.database, chosen)
+        return chosen
+
+    def examine_state(self) -> Examined:
+        """Every page of the state looked at; nothing is changed, not even migrated."""
+        from stcli.store.copies import examine
+
+        self._need_state()
+        return examine(self.home.database)
+
+    def restore_state(self, copy: Path) -> Path | None:
+        """Put a copy in the place of the state; where the present one went."""
+        from stcli.store.copies import back_up, examine, put_back, stamped
+
+        found = examine(copy)
+        if found.problems:
+            raise StateError(
+                f"{copy} cannot be put back: {found.problems[0]}", "Nothing was changed."
+            )
+        if self.has_state and not examine(self.home.database).problems:
+            self._locks(self.state).refuse_while_held()
+        private_folder(self.home.state)
+        with tempfile.TemporaryDirectory(prefix="restore-", dir=self.home.state) as folder:
+            # Brought to this version's schema first, or refused because it is a newer one's.
+            candidate = Path(folder) / "stcli.db"
+            back_up(copy, candidate)
+            _open_state(candidate, Path(folder)).close()
+            aside = stamped(self.home.backups, "before-restore", self.now())
+            return put_back(candidate, self.home.database, aside)
+
+    def _need_state(self) -> None:
+        if not self.has_state:
+            raise StateError(
+                f"there is no state yet: {self.home.database} does not exist",
+                "It begins with: stcli connect NAME --tenant-id ID",
+            )
 
     def close(self) -> None:
         if "state" in self.__dict__:
@@ -401,6 +447,7 @@ class Application:
     @contextmanager
     def _workplace(self, *, dry_run: bool) -> Iterator[Workplace]:
         """The real state, or for a dry run a private copy that is thrown away."""
+        from stcli.store.copies import back_up
         from stcli.usecases.passes.runner import Workplace
 
         if not dry_run:
@@ -411,7 +458,7 @@ class Application:
         try:
             copy = folder / "stcli.db"
             if self.has_state:
-                _copy_database(self.home.database, copy)
+                back_up(self.home.database, copy)
             state = _open_state(copy, folder)
             try:
                 with state.database.write() as sql:
@@ -441,12 +488,3 @@ def _open_state(file: Path, backups: Path) -> State:
         database.close()
         raise
     return State(database)
-
-
-def _copy_database(source: Path, target: Path) -> None:
-    import sqlite3
-
-    private_folder(target.parent)
-    os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
-    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
-        original.backup(copy)

@@ -128,15 +128,16 @@ def _as_state_error(error: DBAPIError) -> StateError:
             "the state database is read-only",
             "Check the owner and the permissions of the state folder.",
         )
-    if "full" in text:
+    if "full" in text or "disk i/o" in text:
         return StateError(
-            "the disk is full, so nothing more can be remembered",
+            f"the disk is full or fails ({error.orig}), so nothing more can be remembered",
             "Free some space, then run again: the pass goes on where it stopped.",
         )
     if isinstance(error, DatabaseError) and ("malformed" in text or "not a database" in text):
         return StateError(
             "the state database is damaged",
-            "Put back the newest file of the backups folder; bookings already made are found again.",
+            "Look with: stcli state check. Put a copy back with: stcli state restore FILE; bookings "
+            "already made are found again.",
         )
     return StateError(f"the state database refused: {error.orig}", "See the log file.")
 

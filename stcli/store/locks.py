@@ -97,6 +97,19 @@ class Locks:
             Process(row[0], row[1], row[2]), row[3], utc_instant(row[4]), utc_instant(row[5])
         )
 
+    def refuse_while_held(self) -> None:
+        """``Locked`` where any pass is running."""
+        with self._database.read() as sql:
+            rows = sql.exec_driver_sql(
+                "SELECT name, host, pid, process_start, pass, acquired_at, expires_at FROM locks "
+                "WHERE held = 1 ORDER BY acquired_at"
+            ).all()
+        for row in rows:
+            process = Process(row[1], row[2], row[3])
+            holder = Holder(process, row[4], utc_instant(row[5]), utc_instant(row[6]))
+            if self._still_holds(holder, self._now()):
+                raise _locked(row[0], holder)
+
     @contextmanager
     def hold(self, name: str, kind: str) -> Iterator[HeldLease]:
         """Hold the lock for the block, or raise ``Locked`` saying who holds it since when."""

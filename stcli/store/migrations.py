@@ -8,15 +8,13 @@ version does not was written by a newer stcli and is refused, naming that versio
 from __future__ import annotations
 
 import re
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from stcli.errors import StateError
-from stcli.paths import private_folder
+from stcli.store.copies import back_up, stamped
 from stcli.store.engine import Database, utc_text
 
 BACKUPS_KEPT = 3
@@ -336,17 +334,6 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _back_up(file: Path, backups: Path) -> None:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    target = backups / f"before-migration-{stamp}.db"
-    try:
-        private_folder(backups)
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as copy:
-            source.backup(copy)
-        target.chmod(0o600)
-    except (OSError, sqlite3.Error) as error:
-        raise StateError(
-            f"the state cannot be saved before it is changed: {error}",
-            f"Check the free space and the permissions of {backups}; nothing was changed.",
-        ) from error
+    back_up(file, stamped(backups, "before-migration", datetime.now(UTC)))
     for old in sorted(backups.glob("before-migration-*.db"))[:-BACKUPS_KEPT]:
         old.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ from stcli.usecases.passes.sync import run_sync
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 from stcli.usecases.report import pass_document
 
-STOP_SECONDS = 4.0
+STOP_SECONDS = 2.0
 """A stop has to end within five seconds."""
 
 log = logging.getLogger("stcli.passes")

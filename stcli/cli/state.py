@@ -1,0 +1,109 @@
+"""``stcli state``: copies of the database, put back, and whether it is sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stcli.cli.arguments import AsJson
+from stcli.cli.output import emit, line, note, plain, table
+from stcli.cli.prompts import confirm
+from stcli.cli.session import application
+from stcli.errors import ExitCode
+
+state = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="The database: copies, and whether it is sound.",
+)
+APPS = {"state": state}
+
+
+@state.command(epilog="Example: stcli state backup /mnt/backup/stcli.db")
+def backup(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", help="Left out: a dated one in the state's backups folder."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Copy the database while passes may be using it. The copy holds names and addresses of people:
+    it is private to the user, and so should be where it goes."""
+    with application(context) as app:
+        made = app.back_up_state(file)
+    emit(
+        {"schema_version": 1, "file": str(made), "bytes": made.stat().st_size},
+        lambda: line(str(made)),
+        as_json=as_json,
+    )
+    return ExitCode.DONE
+
+
+@state.command(epilog="Example: stcli state restore /mnt/backup/stcli.db")
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What state backup has written.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Put a copy in the place of the database, which is kept. What was booked and enrolled since is
+    found again by the next pass; nobody is booked twice."""
+    with application(context) as app:
+        if app.has_state:
+            confirm(
+                f"Put {file} in the place of {app.home.database}? What is there now is kept.",
+                yes=yes,
+            )
+        kept = app.restore_state(file)
+        place = str(app.home.database)
+    emit(
+        {
+            "schema_version": 1,
+            "restored": str(file),
+            "file": place,
+            "kept": None if kept is None else str(kept),
+        },
+        lambda: line(f"restored: {place}"),
+        as_json=as_json,
+    )
+    if kept is not None:
+        note(f"What was there before is in {kept}.")
+    note("See what the next pass would do: stcli run --all --dry-run")
+    return ExitCode.DONE
+
+
+@state.command(epilog="Example: stcli state check --json")
+def check(context: typer.Context, as_json: AsJson = False) -> int:
+    """Look at every page of the database. Exit 3 where it is damaged, with what to do."""
+    with application(context) as app:
+        found = app.examine_state()
+        place, backups = app.home.database, app.home.backups
+
+    def render() -> None:
+        line(f"{place}: {'damaged' if found.problems else 'sound'}")
+        for problem in found.problems:
+            line(f"  {plain(problem)}")
+        table(("TABLE", "ROWS"), list(found.rows.items()))
+
+    emit(
+        {
+            "schema_version": 1,
+            "file": str(place),
+            "sound": not found.problems,
+            "problems": list(found.problems),
+            "rows": found.rows,
+        },
+        render,
+        as_json=as_json,
+    )
+    if not found.problems:
+        return ExitCode.DONE
+    note(
+        f"Put a copy back: stcli state restore FILE. Those made before migrations are in {backups}."
+    )
+    return ExitCode.CONFIGURATION
