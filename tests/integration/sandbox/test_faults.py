@@ -190,6 +190,92 @@ def test_garbage(servers):
     assert count(servers) == 0
 
 
+def test_reset_in_the_middle_of_an_answer(servers):
+    """The connection is reset, not closed, while the body is read."""
+    servers.fault("truncate", api="rf", reset=True)
+    with pytest.raises(httpx.TransportError):
+        servers.rf("GET", "/users")
+
+
+def test_json_of_no_known_shape(servers):
+    """A 200 whose body no route promises; with commit the write has taken effect all the same."""
+    servers.fault("wrong_json", **POST_BOOKING, commit=True)
+    answer = servers.book()
+    assert (answer.status_code, answer.json()["data"]) == (200, "soon")
+    assert count(servers) == 1
+
+
+def test_redirect_leads_nowhere_outside(servers):
+    """307 to a port of this machine where nobody listens, or to where a test wants it."""
+    servers.fault("redirect", api="st")
+    answer = servers.st("GET", "crm/bookings")
+    assert answer.status_code == 307
+    assert answer.headers["location"].startswith("http://127.0.0.1:9/")
+    servers.fault("redirect", api="st", headers={"Location": "http://127.0.0.1:8/x"}, status=302)
+    answer = servers.st("GET", "crm/bookings")
+    assert (answer.status_code, answer.headers["location"]) == (302, "http://127.0.0.1:8/x")
+
+
+def test_token_expires_early(servers):
+    """The token that was good is refused, and so is every other one until a new one is asked for."""
+    servers.fault("expire_token", api="st")
+    assert servers.st("GET", "crm/bookings").status_code == 401
+    assert servers.st("GET", "crm/bookings").status_code == 401
+    servers._token = None
+    assert servers.st("GET", "crm/bookings").status_code == 200
+
+
+def test_secret_revoked(servers):
+    """The token endpoint says what it says of a client that it does not know."""
+    servers.fault("status", api="auth", status=401)
+    assert servers.ask_token().json() == {"error": "invalid_client"}
+
+
+def _feed(servers, position="2020-01-01"):
+    return servers.st("GET", "crm/export/customers", **{"from": position})
+
+
+def test_pages_and_records_that_repeat(start):
+    """The page before once more, with its own way on; or some of its records at the head of the
+    next one."""
+    servers = start(feed_page_size=5, feed_lag_seconds=0)
+    first = _feed(servers).json()
+    servers.fault("repeat_page", route="/export/customers")
+    assert _feed(servers, first["continueFrom"]).json() == first
+    servers.fault("repeat_records", route="/export/customers")
+    second = _feed(servers, first["continueFrom"]).json()
+    assert second["data"][:3] == first["data"][-3:]
+    assert len(second["data"]) == 8
+
+
+def test_a_position_that_is_refused(start):
+    """A token that this feed gave is none any more; a date is still taken."""
+    servers = start(feed_page_size=5, feed_lag_seconds=0)
+    first = _feed(servers).json()
+    servers.fault("refuse_position", route="/export/", times=2)
+    assert _feed(servers, first["continueFrom"]).status_code == 400
+    assert _feed(servers).status_code == 200
+    assert _feed(servers, first["continueFrom"]).status_code == 200
+
+
+def test_a_field_that_no_document_names(servers):
+    """In the answer and in each of its records; all else is as ever."""
+    plain = servers.rf("GET", "/users").json()
+    servers.fault("unknown_field", api="rf")
+    told = servers.rf("GET", "/users").json()
+    assert "addedLastNight" in told
+    assert all("addedLastNight" in user for user in told["data"])
+    assert [user["id"] for user in told["data"]] == [user["id"] for user in plain["data"]]
+
+
+def test_a_customer_is_renamed_while_being_read(start):
+    """Between two pages: it comes again at the feed's end."""
+    servers = start(feed_page_size=100, feed_lag_seconds=0)
+    servers.fault("rename_customer", route="/export/customers")
+    last = _feed(servers).json()["data"][-1]
+    assert last["name"].endswith(" renamed")
+
+
 def test_only_matching_requests(servers):
     """Server, method, route and body must all fit."""
     servers.fault("status", api="st", method="POST", route="/bookings", body_contains="CODE2")
