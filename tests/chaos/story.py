@@ -142,7 +142,7 @@ class Story:
         )
 
     def _ended(self, process: subprocess.Popen[str], words: tuple[str, ...]) -> str:
-        out, err = process.communicate(timeout=180)
+        out, err = process.communicate(timeout=600)
         self.ending.codes[process.returncode] += 1
         self.ending.kills += process.returncode == -signal.SIGKILL
         if process.returncode not in EXPECTED_ENDS or "Traceback" in err:
