@@ -141,6 +141,12 @@ class Story:
             },
         )
 
+    def told(self, *words: str) -> tuple[int, str, str]:
+        """Run one to its end: its exit code and what it said on both streams."""
+        process = self._start(*words)
+        out, err = process.communicate(timeout=600)
+        return process.returncode, out, err
+
     def _ended(self, process: subprocess.Popen[str], words: tuple[str, ...]) -> str:
         out, err = process.communicate(timeout=600)
         self.ending.codes[process.returncode] += 1

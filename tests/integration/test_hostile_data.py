@@ -70,7 +70,9 @@ def test_json_holds_what_was_typed_and_is_still_json(hostile, cli) -> None:
 def test_campaigns_side_by_side_keep_the_tenants_limit(connected, cli, world, home) -> None:
     """Two processes, two campaigns, one tenant: never more than sixty in a second, no 429."""
     referral = next(
-        c["code"] for c in cli("campaigns", "--json").document["campaigns"] if c["code"] != "spring-hvac"
+        c["code"]
+        for c in cli("campaigns", "--json").document["campaigns"]
+        if c["code"] != "spring-hvac"
     )
     assert cli("copy", "spring-hvac", "autumn-hvac", "--referral-campaign", referral).code == 0
     file = home / "campaigns" / "autumn-hvac.yaml"

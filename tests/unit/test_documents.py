@@ -83,3 +83,19 @@ def test_a_recording_is_whole(name: str) -> None:
 def test_there_are_samples() -> None:
     """The glob above found something."""
     assert len(list((ROOT / "configs").glob("*.yaml"))) >= 2
+
+
+def test_every_test_that_a_document_names_is_there() -> None:
+    """``file.py::name`` in a table leads somewhere."""
+    named = {
+        pair
+        for document in (ROOT / "docs").glob("*.md")
+        for pair in re.findall(r"([a-z_]+\.py)::(\w+)", document.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    for file, name in named:
+        found = list((ROOT / "tests").rglob(file))
+        assert any(f"def {name}(" in path.read_text(encoding="utf-8") for path in found), (
+            file,
+            name,
+        )
