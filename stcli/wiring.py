@@ -179,8 +179,14 @@ class Application:
 
     def restore_state(self, copy: Path) -> Path | None:
         """Put a copy in the place of the state; where the present one went."""
-        from stcli.store.copies import back_up, examine, put_back, stamped
+        from stcli.store.copies import back_up, examine, keep_newest, put_back, stamped
 
+        if not copy.exists():
+            raise UsageError(f"there is no file {copy}", f"Copies are in {self.home.backups}.")
+        if self.has_state and copy.samefile(self.home.database):
+            raise UsageError(
+                f"{copy} is the state itself", f"Name a copy; they are in {self.home.backups}."
+            )
         found = examine(copy)
         if found.problems:
             raise StateError(
@@ -195,7 +201,9 @@ class Application:
             back_up(copy, candidate)
             _open_state(candidate, Path(folder)).close()
             aside = stamped(self.home.backups, "before-restore", self.now())
-            return put_back(candidate, self.home.database, aside)
+            kept = put_back(candidate, self.home.database, aside)
+        keep_newest(self.home.backups, "before-restore")
+        return kept
 
     def _need_state(self) -> None:
         if not self.has_state:

@@ -32,8 +32,11 @@ def backup(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Copy the database while passes may be using it. The copy holds names and addresses of people:
-    it is private to the user, and so should be where it goes."""
+    """Copy the database, also while passes use it.
+
+    The copy holds names and addresses of people: it is private to the user, and so should be the
+    place where it goes.
+    """
     with application(context) as app:
         made = app.back_up_state(file)
     emit(
@@ -51,8 +54,11 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Put a copy in the place of the database, which is kept. What was booked and enrolled since is
-    found again by the next pass; nobody is booked twice."""
+    """Put a copy in the place of the database, which is kept.
+
+    What was booked and enrolled since is found again by the next pass; nobody is booked twice. While
+    a pass runs nothing is put back.
+    """
     with application(context) as app:
         if app.has_state:
             confirm(
@@ -79,7 +85,7 @@ def restore(
 
 @state.command(epilog="Example: stcli state check --json")
 def check(context: typer.Context, as_json: AsJson = False) -> int:
-    """Look at every page of the database. Exit 3 where it is damaged, with what to do."""
+    """Look at every page of the database; exit 3 where it is damaged."""
     with application(context) as app:
         found = app.examine_state()
         place, backups = app.home.database, app.home.backups

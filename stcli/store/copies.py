@@ -16,6 +16,7 @@ from pathlib import Path
 from stcli.errors import StateError, UsageError
 from stcli.paths import private_folder
 
+COPIES_KEPT = 3
 FENCES_LOST = 1_000_000
 """More take-overs than can have happened since a copy was made: processes from before it may not
 write any more."""
@@ -50,7 +51,7 @@ def back_up(file: Path, target: Path) -> None:
 
 def _not_saved(target: Path, error: Exception) -> StateError:
     return StateError(
-        f"the state cannot be saved to {target}: {error}",
+        f"the state cannot be saved to {target}: {getattr(error, 'strerror', None) or error}",
         f"Check the free space and the permissions of {target.parent}; nothing was changed.",
     )
 
@@ -123,6 +124,12 @@ def _move_aside(file: Path, target: Path) -> None:
 def _reading(file: Path) -> sqlite3.Connection:
     """Opened for reading: a file that is missing is not made."""
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+
+
+def keep_newest(folder: Path, what: str) -> None:
+    """Of the copies that were made by themselves the newest three are kept."""
+    for old in sorted(folder.glob(f"{what}-*.db"))[:-COPIES_KEPT]:
+        old.unlink(missing_ok=True)
 
 
 def stamped(folder: Path, what: str, now: datetime) -> Path:

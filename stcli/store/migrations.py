@@ -14,10 +14,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from stcli.errors import StateError
-from stcli.store.copies import back_up, stamped
+from stcli.store.copies import back_up, keep_newest, stamped
 from stcli.store.engine import Database, utc_text
-
-BACKUPS_KEPT = 3
 
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -335,5 +333,4 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _back_up(file: Path, backups: Path) -> None:
     back_up(file, stamped(backups, "before-migration", datetime.now(UTC)))
-    for old in sorted(backups.glob("before-migration-*.db"))[:-BACKUPS_KEPT]:
-        old.unlink(missing_ok=True)
+    keep_newest(backups, "before-migration")

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from stcli.errors import ExitCode, StateError
+from stcli.store.copies import COPIES_KEPT
 from stcli.store.engine import Database, open_sqlite
-from stcli.store.migrations import BACKUPS_KEPT, MIGRATIONS, migrate
+from stcli.store.migrations import MIGRATIONS, migrate
 
 NAMES = [name for name, _ in MIGRATIONS]
 DATA = {
@@ -188,14 +189,14 @@ def test_the_newest_three_backups_are_kept(tmp_path: Path, backups: Path) -> Non
     """Other files of the folder are nobody's business."""
     backups.mkdir()
     (backups / "mine.db").touch()
-    for number in range(BACKUPS_KEPT + 2):
+    for number in range(COPIES_KEPT + 2):
         path = tmp_path / f"{number}.db"
         older(path, 2)
         with closing(sqlite3.connect(path)) as sql, sql:
             sql.execute("UPDATE people SET first_name = ?", (str(number),))
         up(path, backups)
     saved = sorted(backups.glob("before-migration-*.db"))
-    assert BACKUPS_KEPT == 3
+    assert COPIES_KEPT == 3
     assert [rows(path)["people"][0][4] for path in saved] == ["2", "3", "4"]
     assert (backups / "mine.db").exists()
 

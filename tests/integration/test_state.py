@@ -91,7 +91,7 @@ def test_a_restore_waits_for_nobody_and_asks(connected, cli, world, database) ->
     _everybody(cli, world)
 
 
-@pytest.mark.parametrize("damage", ["empty", "garbage", "other", "newer", "missing"])
+@pytest.mark.parametrize("damage", ["empty", "garbage", "other", "newer"])
 def test_what_is_no_good_copy_is_refused(connected, cli, database, tmp_path, damage) -> None:
     """Exit 3, and the state as it was."""
     copy = tmp_path / "copy.db"
@@ -103,12 +103,25 @@ def test_what_is_no_good_copy_is_refused(connected, cli, database, tmp_path, dam
     elif damage == "other":
         with closing(sqlite3.connect(copy)) as sql:
             sql.execute("CREATE TABLE t (x)")
-    elif damage != "missing":
+    else:
         copy.write_bytes({"empty": b"", "garbage": b"no database at all" * 500}[damage])
     ran = cli("state", "restore", str(copy), "--yes")
     assert ran.code == 3, ran.text
     assert "99.0.0" in ran.err or "cannot be put back" in ran.err
     assert cli("status", "--json").document["campaigns"][0]["connection"] == "connected"
+
+
+def test_what_is_there_before_a_restore_is_kept_three_times(connected, cli, home, database) -> None:
+    """Not for ever: it holds names. A file that is not there, and the state itself, are no copies."""
+    copy = cli("state", "backup").out.strip()
+    for _ in range(5):
+        assert cli("state", "restore", copy, "--yes").code == 0
+    assert len(list((home / "state" / "backups").glob("before-restore-*.db"))) == 3
+    assert not list((home / "state").glob("restore-*"))
+    for wrong in (str(home / "nowhere.db"), str(database)):
+        ran = cli("state", "restore", wrong, "--yes")
+        assert ran.code == 2
+        assert "backups" in ran.err
 
 
 def test_a_damaged_state_is_told_and_mended(connected, cli, world, database) -> None:
