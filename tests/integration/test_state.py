@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,32 @@ def test_a_state_that_stays_locked_is_told(connected, cli, world, database, monk
         assert "locked" in ran.err
         assert _booked(world) == 0
     _everybody(cli, world)
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_waiting(connected, cli, world, database) -> None:
+    """Everything in the state is from a year ahead: doubts, what was read when, earlier passes."""
+    world.fault("reset_before", method="POST", route="/bookings", every=2)
+    cli("leads", "run")
+    world.no_faults()
+    with closing(sqlite3.connect(database)) as sql:
+        columns = [
+            (table, column[1])
+            for (table,) in sql.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            for column in sql.execute(f"PRAGMA table_info({table})")
+            if column[1].endswith("_at") or column[1] == "doubt_since"
+        ]
+        assert ("ledger", "doubt_since") in columns
+        for table, column in columns:
+            sql.execute(
+                f"UPDATE {table} SET {column} = replace({column}, '{datetime.now(UTC).year}-', "
+                f"'{datetime.now(UTC).year + 1}-') WHERE {column} IS NOT NULL"
+            )
+        sql.commit()
+    world.someone_new("Late")
+    for _ in range(4):
+        ran = cli("leads", "run", "--json")
+        assert ran.code in (0, 5), ran.text
+    assert _booked(world) == 12
 
 
 def test_a_disk_that_is_full_loses_nothing(connected, cli, world, database) -> None:
