@@ -351,7 +351,7 @@ class _Reader:
         if tag not in (None, "!", wanted):
             self._note(start, f"the tag {_shown(tag)} is not supported", "Remove it.")
         if len(self._stack) >= MAX_DEPTH:
-            self._note(start, f"is nested deeper than {MAX_DEPTH} levels")
+            self._note(start, _TOO_DEEP)
             raise _Stopped
         parent = self._stack[-1] if self._stack else None
         in_key = parent is not None and parent.is_mapping and parent.wants_key
@@ -461,6 +461,7 @@ class _Reader:
 
 
 _WRITE_IT_OUT = "Write the value out."
+_TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 _TAB = ("a tab is used for indentation", "Use spaces.")
 
 
@@ -474,6 +475,8 @@ def _explain(
     problem, context = error.problem or "", error.context or ""
     at = error.problem_mark.index if error.problem_mark else 0
     start = error.context_mark.index if error.context_mark else at
+    if "nesting" in problem:  # libyaml 0.2.6 has a limit of its own, met before ours
+        return at, _TOO_DEEP, ""
     if "mapping values are not allowed" in problem:
         return _misplaced_colon(at, text)
     if "could not find expected ':'" in problem:

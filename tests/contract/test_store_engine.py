@@ -183,7 +183,7 @@ def test_a_file_that_is_no_database_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="damaged") as caught:
         migrate(opened, version="1.0.0", file=path, backups=tmp_path / "backups")
     opened.close()
-    assert "backups" in caught.value.hint
+    assert "stcli state restore" in caught.value.hint
     assert path.read_bytes() == before
 
 
