@@ -41,6 +41,7 @@ from stcli.paths import Home, find_home, private_folder
 if TYPE_CHECKING:
     from stcli.clients.ratelimit import RateLimiter
     from stcli.clients.referralfactory.client import ReferralFactoryClient
+    from stcli.clients.retry import RetryPolicy
     from stcli.credentials.chain import Found, SecretChain
     from stcli.credentials.names import SecretRequest
     from stcli.store.copies import Examined
@@ -121,6 +122,7 @@ class Application:
         self._environment = environment
         self.home: Home = find_home(environment)
         self.files = CampaignFiles(self.home)
+        self._retries: dict[str, RetryPolicy] = {}
         set_up_logging(self.home.log_file, show_pii=show_pii)
 
     def now(self) -> datetime:
@@ -260,6 +262,7 @@ class Application:
             token=token or self.secrets.find(self.account_secrets[0]).secret,
             limiter=self._limiter,
             rate_per_minute=self.tuning.rf_rate_per_minute,
+            retry=self._retry_for(self.tuning.rf_url),
         )
 
     def open_crm(
@@ -280,7 +283,14 @@ class Application:
             rate_per_second=self.tuning.st_rate_per_second,
             tokens_folder=self.home.tokens if cached_token else None,
             timeout_seconds=self.tuning.st_timeout_seconds,
+            retry=self._retry_for(api_url),
         )
+
+    def _retry_for(self, url: str) -> RetryPolicy:
+        """One for each system, so that what is down for one pass is not waited for in every other."""
+        from stcli.clients.retry import RetryPolicy
+
+        return self._retries.setdefault(url, RetryPolicy())
 
     def crm_for(
         self, campaign: CampaignName, config: CampaignConfig

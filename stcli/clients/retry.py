@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -35,11 +35,19 @@ class Again(Exception):
         self.wait_seconds = wait_seconds
 
 
-@dataclass(frozen=True, slots=True)
+DISCOURAGED_ATTEMPTS = 2
+
+
+@dataclass(slots=True)
 class RetryPolicy:
     """``attempts`` in all; ``total_seconds`` spent on answers and waits; bounds of a wait.
 
     The time in ``ready`` is not counted: waiting for one's turn is no failure.
+
+    A policy is shared by the requests to one system and remembers one thing of them: after one that
+    failed in all its attempts, without a delay named by the server, the next have two attempts each
+    until one is answered. Otherwise every pass of every campaign would wait in full for a system
+    that is down.
     """
 
     attempts: int = 8
@@ -49,6 +57,7 @@ class RetryPolicy:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
+    _is_discouraged: bool = field(default=False, init=False)
 
     async def run(
         self,
@@ -62,6 +71,9 @@ class RetryPolicy:
         """
         spent_seconds = 0.0
         number = 0
+        attempts = (
+            min(self.attempts, DISCOURAGED_ATTEMPTS) if self._is_discouraged else self.attempts
+        )
         in_doubt: NoAnswer | None = None
         try:
             while True:
@@ -69,13 +81,16 @@ class RetryPolicy:
                 turn = await ready()
                 began = self.monotonic()
                 try:
-                    return await attempt(turn)
+                    result = await attempt(turn)
+                    self._is_discouraged = False
+                    return result
                 except Again as again:
                     if isinstance(again.failure, NoAnswer):
                         in_doubt = again.failure
                     spent_seconds += self.monotonic() - began
                     wait = self._wait_seconds(number, again)
-                    if number >= self.attempts or spent_seconds + wait > self.total_seconds:
+                    if number >= attempts or spent_seconds + wait > self.total_seconds:
+                        self._is_discouraged |= again.wait_seconds is None
                         raise again.failure from again.failure.__cause__
                 await self.sleep(wait)
                 spent_seconds += wait

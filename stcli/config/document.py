@@ -298,6 +298,9 @@ class _Reader:
 
     def _explained(self, error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, str]:
         """What the error means; at the end of the text, which bracket is still open."""
+        if "nesting" in (error.problem or "") and error.problem_mark is not None:
+            # libyaml from 0.2.6 on has a limit of its own, and looks ahead so far that it is met first
+            return error.problem_mark.index, _TOO_DEEP, ""
         ended = error.problem_mark is not None and error.problem_mark.index >= len(text)
         if ended and self._stack and self._stack[-1].flow and "quoted" not in (error.context or ""):
             return _unclosed(self._stack[-1].start, len(text), text, self._line_of)
@@ -475,8 +478,6 @@ def _explain(
     problem, context = error.problem or "", error.context or ""
     at = error.problem_mark.index if error.problem_mark else 0
     start = error.context_mark.index if error.context_mark else at
-    if "nesting" in problem:  # libyaml 0.2.6 has a limit of its own, met before ours
-        return at, _TOO_DEEP, ""
     if "mapping values are not allowed" in problem:
         return _misplaced_colon(at, text)
     if "could not find expected ':'" in problem:

@@ -213,3 +213,29 @@ def test_an_answer_after_a_doubt_is_the_answer() -> None:
 def test_retry_after(header: str, server_date: str, expected: float | None) -> None:
     """Both forms are read; anything else counts as no delay named."""
     assert retry_after_seconds(header, server_date, NOW) == expected
+
+
+def test_a_system_that_is_down_is_waited_for_once() -> None:
+    """After a request that failed in all its attempts the next have two each."""
+    time = VirtualTime()
+    p = policy(time)
+    tried = []
+    for failures in (9, 9, 1, 4):
+        attempt = failing([None] * failures, time)
+        before = len(time.slept)
+        try:
+            asyncio.run(p.run(at_once, attempt))
+        except Unavailable:
+            tried.append(len(time.slept) - before + 1)
+        else:
+            tried.append(0)
+    assert tried == [5, 2, 0, 0]
+
+
+def test_a_delay_of_the_server_discourages_nobody() -> None:
+    """One that names a delay is there."""
+    time = VirtualTime()
+    p = policy(time, total_seconds=100.0)
+    with pytest.raises(Unavailable):
+        asyncio.run(p.run(at_once, failing([200.0], time)))
+    assert asyncio.run(p.run(at_once, failing([None] * 4, time))) == "done"
