@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from stcli.clients.retry import RetryPolicy
     from stcli.credentials.chain import Found, SecretChain
     from stcli.credentials.names import SecretRequest
+    from stcli.scheduling.job import Job
+    from stcli.scheduling.schedules import Schedules
     from stcli.store.copies import Examined
     from stcli.store.locks import Locks
     from stcli.store.state import State
@@ -378,6 +380,54 @@ class Application:
 
     # Passes
 
+    # What runs it unattended
+
+    @property
+    def schedule_name(self) -> str:
+        from stcli.scheduling.job import schedule_name
+
+        return schedule_name(self.home.config, is_default="STCLI_HOME" not in self._environment)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        import getpass
+
+        from stcli.scheduling.crontab import Crontab
+        from stcli.scheduling.schedules import Schedules
+        from stcli.scheduling.systemd_units import SystemdUser
+
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):
+            user = ""
+        return Schedules((SystemdUser(self._environment, user), Crontab(self._environment)))
+
+    @property
+    def secrets_in_this_shell(self) -> list[str]:
+        """Variables with secrets, which no schedule carries."""
+        from stcli.scheduling.job import secrets_in
+
+        return secrets_in(self._environment)
+
+    def scheduled_job(
+        self, program: tuple[str, ...], campaigns: tuple[str, ...], cadence: str | None
+    ) -> Job:
+        """What a scheduler is to call for this home."""
+        from stcli.scheduling.job import DEFAULT_CADENCE, Job, carried
+
+        environment = dict(self._environment)
+        if environment.get("STCLI_HOME"):
+            environment["STCLI_HOME"] = str(self.home.config)
+        by_name = any("/" not in secret.command[0] for secret in self.settings.secrets.values())
+        return Job(
+            name=self.schedule_name,
+            home=self.home.config,
+            program=program,
+            campaigns=campaigns,
+            environment=carried(environment, with_path=by_name),
+            cadence=cadence or DEFAULT_CADENCE,
+        )
+
     def subject(self, name: CampaignName) -> Subject:
         from stcli.usecases.passes.runner import Subject
 
@@ -394,6 +444,14 @@ class Application:
         return passes_in_use(
             subject.config, is_imported=is_own and progress.imported_at is not None
         )
+
+    def is_young(self, kind: PassKind, subject: Subject, seconds: float) -> bool:
+        """Whether this pass ended well so lately that one every so many seconds is not due. A tenth,
+        or half an hour, is allowed for, because schedulers are not exact; times ahead of the clock
+        do not count."""
+        now = self.now()
+        since = now - timedelta(seconds=seconds - min(seconds / 10, 1800.0))
+        return kind.value in self.state.runs.done_since(subject.name, since, now)
 
     async def run_passes(
         self,

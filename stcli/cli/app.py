@@ -54,6 +54,7 @@ COMMANDS: dict[str, Entry] = {
     "leads": Entry("passes", "Leads become bookings.", _RUN),
     "referrers": Entry("passes", "Referrers become bookings.", _RUN),
     "run": Entry("passes", "Every pass in use, now.", _RUN),
+    "schedule": Entry("schedule", "Unattended runs: cron or a systemd user timer.", _RUN),
     "status": Entry("status", "Connection, mappings, last passes and open failures.", _LOOK),
     "failures": Entry("failures", "Records that failed, with why; retry or dismiss them.", _LOOK),
     "config": Entry(

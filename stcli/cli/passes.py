@@ -13,6 +13,7 @@ from stcli.cli.arguments import (
     DryRun,
     Limit,
     OptionalCampaign,
+    read_duration,
 )
 from stcli.cli.output import emit, line, note, plain
 from stcli.cli.session import application, campaign_and_code, chosen_campaign
@@ -209,6 +210,15 @@ def run_all(
     dry_run: DryRun = False,
     limit: Limit = None,
     allow_mass_change: AllowMassChange = False,
+    at_most_every: Annotated[
+        float | None,
+        typer.Option(
+            "--at-most-every",
+            parser=read_duration,
+            metavar="DURATION",
+            help="Leave out passes that ended well within this time, such as 6h.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Run every pass in use, now: sync, leads, referrers, qualify, return."""
@@ -233,7 +243,10 @@ def run_all(
                 broken.append((name, error))
                 note(f"Error: {name}: {error.message}")
                 continue
-            wanted += [(kind, subject) for kind in app.passes_of(subject)]
+            kinds = app.passes_of(subject)
+            if at_most_every is not None:
+                kinds = [k for k in kinds if not app.is_young(k, subject, at_most_every)]
+            wanted += [(kind, subject) for kind in kinds]
         if wanted:
 
             def show(result: PassResult) -> None:
@@ -247,7 +260,7 @@ def run_all(
                         wanted, options, stop, show, keep_going=True, progress=progress
                     )
                 )
-    if not results and not broken:
+    if not results and not broken and at_most_every is None:
         note("No pass is in use: switch one on with stcli action or qualify set.")
     document = passes_document(results)
     if broken:

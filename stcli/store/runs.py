@@ -54,6 +54,16 @@ class Runs:
                 (status, exit_code, utc_text(now), json.dumps(report), run_id),
             )
 
+    def done_since(self, campaign: str, since: datetime, until: datetime) -> set[str]:
+        """The kinds of passes that ended well in this time; records that failed are no hindrance."""
+        with self._database.read() as sql:
+            rows = sql.exec_driver_sql(
+                "SELECT DISTINCT pass FROM runs WHERE campaign = ? AND started_at BETWEEN ? AND ? "
+                "AND status IN ('succeeded', 'partial')",
+                (campaign, utc_text(since), utc_text(until)),
+            )
+            return {row[0] for row in rows}
+
     def last(self, campaign: str) -> dict[str, Run]:
         """The newest run of each kind of pass."""
         with self._database.read() as sql:

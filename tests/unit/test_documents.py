@@ -12,6 +12,7 @@ from stcli.cli.app import COMMANDS
 from stcli.config.load import load_campaign
 from stcli.domain.campaign import in_use
 from stcli.errors import EXIT_CODE_MEANINGS, ExitCode, StcliError
+from tests.samples import samples
 from tests.scale.recordings import SCENES
 
 ROOT = Path(__file__).parents[2]
@@ -99,3 +100,9 @@ def test_every_test_that_a_document_names_is_there() -> None:
             file,
             name,
         )
+
+
+def test_sample_schedules_are_what_would_be_installed() -> None:
+    """Written by ``python -m tests.samples``."""
+    for name, text in samples().items():
+        assert (ROOT / "configs" / name).read_text(encoding="utf-8") == text

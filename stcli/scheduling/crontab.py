@@ -1,0 +1,184 @@
+"""A block of lines in the user's crontab, between two marks; all other lines stay byte for byte.
+
+cron has no random delay and does not make up for a missed time. The minute and the second are drawn
+from the home instead, and a cadence of more than an hour is called every hour and ends at once while
+the last good run is young enough (``run --at-most-every``), so a night asleep costs an hour at most.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from stcli.errors import ConfigurationError, StateError
+from stcli.scheduling.job import HOUR, Installed, Job
+from stcli.scheduling.programs import called, complaint
+
+LONGEST_LINE = 990
+"""Debian's cron refuses lines of 1,000 characters and more."""
+
+_HAND_WRITTEN = re.compile(rb"^[^#\n]*\bstcli\b[^\n]*\brun\b", re.MULTILINE)
+
+
+class Crontab:
+    """The crontab of this user, read and written through ``crontab``."""
+
+    kind = "cron"
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def unavailable(self) -> str:
+        if shutil.which("crontab", path=self._environment.get("PATH")) is None:
+            return "there is no crontab command"
+        return ""
+
+    def rendered(self, job: Job) -> dict[str, str]:
+        return {"crontab": block(job)}
+
+    def installed(self, name: str) -> Installed | None:
+        table = self._read()
+        found = _block_of(name, table)
+        if found is None:
+            return None
+        begin, end = found
+        text = table[begin:end].decode("utf-8", "replace")
+        return Installed(
+            self.kind,
+            "your crontab",
+            text,
+            next_run=_next(text, datetime.now().astimezone()),
+            remarks=_remarks(table[:begin] + table[end:]),
+        )
+
+    def others(self) -> tuple[str, ...]:
+        """What else in the crontab calls ``stcli … run``."""
+        if self.unavailable():
+            return ()
+        table = self._read()
+        return _remarks(
+            re.sub(rb"# BEGIN (stcli\S*): .*?\n# END \1[^\n]*", b"", table, flags=re.DOTALL)
+        )
+
+    def install(self, job: Job) -> bool:
+        table, text = self._read(), block(job).encode()
+        found = _block_of(job.name, table)
+        if found is not None:
+            changed = table[: found[0]] + text + table[found[1] :]
+        else:
+            changed = table + (b"" if not table or table.endswith(b"\n") else b"\n") + text
+        return self._replace(table, changed)
+
+    def remove(self, name: str) -> bool:
+        table = self._read()
+        found = _block_of(name, table)
+        if found is None:
+            return False
+        return self._replace(table, table[: found[0]] + table[found[1] :])
+
+    def _read(self) -> bytes:
+        ended = called(["crontab", "-l"], environment=self._environment)
+        if ended.returncode == 0:
+            return ended.stdout
+        if b"no crontab" in ended.stderr:
+            return b""
+        raise StateError(
+            f"the crontab cannot be read: {complaint(ended)}",
+            "See what this says: crontab -l. cron may be closed to you in /etc/cron.allow.",
+        )
+
+    def _replace(self, before: bytes, after: bytes) -> bool:
+        if before == after:
+            return False
+        # Between our two looks somebody may have saved an editor: theirs must not be lost.
+        if self._read() != before:
+            raise StateError("the crontab was changed meanwhile", "Nothing was written; try again.")
+        words = ["crontab", "-r"] if not after else ["crontab", "-"]
+        ended = called(words, environment=self._environment, given=after or None)
+        if ended.returncode:
+            raise StateError(
+                f"the crontab cannot be written: {complaint(ended)}",
+                "Nothing was changed. See what this says: crontab -e",
+            )
+        if self._read() != after:
+            raise StateError(
+                "the crontab does not hold what was written to it", "Look at it: crontab -l"
+            )
+        return True
+
+
+def block(job: Job) -> str:
+    """The lines of a job, marks included."""
+    line = _line(job)
+    if len(line.encode()) > LONGEST_LINE:
+        raise ConfigurationError(
+            f"the schedule's line would have {len(line.encode())} characters, and cron takes "
+            f"{LONGEST_LINE}",
+            "Use --all instead of naming campaigns, or a shorter path for the home.",
+        )
+    return f"# BEGIN {job.name}: {job.made_by}\n{line}\n# END {job.name}\n"
+
+
+def _line(job: Job) -> str:
+    second = job.spread % HOUR
+    words = ["env", *(f"{name}={value}" for name, value in job.environment.items()), *job.command]
+    if job.minutes > HOUR:
+        words += ["--at-most-every", job.cadence]
+    pause = "" if job.minutes == 1 else f"sleep {second}; "
+    # cron takes a bare % for the end of the command. Results would be mailed each time, so they are
+    # dropped: what went wrong is on stderr, and mailed where MAILTO is set.
+    shell = f"{pause}{shlex.join(words)} >/dev/null".replace("%", "\\%")
+    return f"{_times(job)} {shell}"
+
+
+def _times(job: Job) -> str:
+    every = min(job.minutes, HOUR)
+    if every == 1:
+        return "* * * * *"
+    first = job.spread // HOUR % every
+    return ",".join(str(minute) for minute in range(first, HOUR, every)) + " * * * *"
+
+
+def _next(text: str, now: datetime) -> datetime | None:
+    """When cron calls the line next; where the line is not ours any more, None."""
+    found = re.search(r"^([\d,]+|\*) \* \* \* \* (?:sleep (\d+);)?", text, re.MULTILINE)
+    if found is None:
+        return None
+    minutes = range(HOUR) if found[1] == "*" else [int(part) for part in found[1].split(",")]
+    second = int(found[2] or 0)
+    start = now.replace(second=0, microsecond=0)
+    moments = (
+        start + timedelta(minutes=ahead, seconds=second)
+        for ahead in range(2 * HOUR)
+        if (start + timedelta(minutes=ahead)).minute in minutes
+    )
+    return next((moment for moment in moments if moment > now), None)
+
+
+def _block_of(name: str, table: bytes) -> tuple[int, int] | None:
+    """Where the block of this name begins and ends; damaged marks are told, never guessed at."""
+    begins = [
+        m.start()
+        for m in re.finditer(rb"^# BEGIN %s: [^\n]*$" % name.encode(), table, re.MULTILINE)
+    ]
+    ends = [
+        m.end()
+        for m in re.finditer(rb"^# END %s[ \t]*(\n|\Z)" % name.encode(), table, re.MULTILINE)
+    ]
+    if not begins and not ends:
+        return None
+    if len(begins) == len(ends) == 1 and begins[0] < ends[0]:
+        return begins[0], ends[0]
+    raise StateError(
+        f"the marks around {name} in the crontab are damaged",
+        f"Remove the lines of {name} by hand with crontab -e, then: stcli schedule install",
+    )
+
+
+def _remarks(rest: bytes) -> tuple[str, ...]:
+    if not _HAND_WRITTEN.search(rest):
+        return ()
+    return ("another line of your crontab calls stcli run; one schedule is enough",)

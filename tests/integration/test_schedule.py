@@ -1,0 +1,128 @@
+"""``stcli schedule`` at its command line, with a crontab in a file; and runs that are not due."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import edit
+from tests.unit.scheduling.test_crontab import COMMAND
+
+
+@pytest.fixture
+def table(tmp_path, home, monkeypatch) -> Path:
+    """A crontab of our own, and no systemd."""
+    command = tmp_path / "bin" / "crontab"
+    command.parent.mkdir()
+    command.write_text(COMMAND)
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("TABLE", str(tmp_path / "table"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr("stcli.scheduling.systemd_units.BOOTED", tmp_path / "none")
+    return tmp_path / "table"
+
+
+def test_a_schedule_is_installed_told_and_removed(table, cli, connected, home) -> None:
+    """With what the shell has and a bare run needs, without its secrets."""
+    assert "no schedule" in cli("schedule", "status").out
+    ran = cli("schedule", "install", "--every", "1h")
+    assert ran.code == 0
+    assert "installed: every 1h, cron" in ran.out
+    assert "STCLI_ST_CLIENT_SECRET" in ran.err
+    text = table.read_text()
+    assert f"STCLI_HOME={home} " in text
+    assert "run --all >/dev/null" in text
+    for name in ("STCLI_RF_TOKEN", "STCLI_ST_APP_KEY", "STCLI_ST_CLIENT_SECRET"):
+        assert os.environ[name] not in text + ran.text
+    assert "already" in cli("schedule", "install").out
+    (entry,) = cli("schedule", "status", "--json").document["schedules"]
+    assert (entry["scheduler"], entry["every"], entry["campaigns"]) == ("cron", "1h", None)
+    assert entry["current"] is True
+    at = datetime.fromisoformat(entry["next_run"])
+    assert timedelta() <= at - datetime.now(UTC) + timedelta(seconds=1) <= timedelta(hours=1)
+    assert cli("schedule", "remove").code == 0
+    assert not table.exists()
+    assert "no schedule of this home" in cli("schedule", "remove").out
+
+
+def test_what_has_moved_is_told_and_mended(table, cli, connected, monkeypatch) -> None:
+    """Another variable: the line is not what would be written now."""
+    cli("schedule", "install", "spring-hvac", "--every", "6h")
+    monkeypatch.setenv("STCLI_ST_RATE_PER_SECOND", "30")
+    ran = cli("schedule", "status")
+    assert "spring-hvac every 6h" in ran.out
+    assert "bring it up to date: stcli schedule install" in ran.out
+    cli("schedule", "install")
+    assert "up to date" not in cli("schedule", "status").out
+    assert "run spring-hvac --at-most-every 6h" in table.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("install", "--systemd"), 3, "systemd does not run this machine"),
+        (("install", "--cron", "--systemd"), 2, "not both"),
+        (("install", "nosuch"), 2, "nosuch"),
+        (("install", "spring-hvac", "--all"), 2, "not both"),
+        (("install", "--every", "7m"), 2, "'7m' is not one of"),
+    ],
+)
+def test_what_cannot_be_is_refused(table, cli, connected, words, code, said) -> None:
+    """And nothing is written."""
+    ran = cli("schedule", *words)
+    assert ran.code == code, ran.text
+    assert said in ran.err
+    assert not table.exists()
+
+
+def test_showing_changes_nothing(table, cli, connected, tmp_path) -> None:
+    """Also for the scheduler that is not here."""
+    assert "BEGIN stcli-" in cli("schedule", "show").out
+    assert "OnCalendar=" in cli("schedule", "show", "--systemd").out
+    assert not table.exists()
+    assert not (tmp_path / ".config").exists()
+
+
+def test_a_crontab_that_cannot_be_read_is_told(table, cli, connected, tmp_path) -> None:
+    """Nothing is written over it."""
+    (tmp_path / "bin" / "crontab").write_text("#!/bin/sh\necho 'not allowed' >&2; exit 1\n")
+    ran = cli("schedule", "install")
+    assert ran.code == 3
+    assert "not allowed" in ran.err
+
+
+def test_without_a_scheduler_there_is_advice(table, cli, connected, monkeypatch) -> None:
+    """Exit 3, and what else can be done."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    ran = cli("schedule", "install")
+    assert ran.code == 3
+    assert "no crontab command" in ran.err
+    assert "schedule show --cron" in ran.err
+
+
+def test_what_ended_well_lately_is_left_out(cli, connected, world, home) -> None:
+    """Also what failed in part; not what failed, and no time that is ahead of the clock."""
+    assert [p["pass"] for p in cli("run", "--json").document["passes"]] == ["leads", "qualify"]
+    waiting = cli("run", "--all", "--at-most-every", "6h", "--json")
+    assert (waiting.code, waiting.document["passes"]) == (0, [])
+    assert waiting.err == ""
+    for change, due in (
+        ("started_at = '2026-01-01T00:00:00.000000Z'", ["leads"]),
+        ("status = 'failed'", ["leads"]),
+        ("started_at = replace(started_at, '20', '21')", ["leads"]),
+    ):
+        with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
+            sql.execute(f"UPDATE runs SET {change} WHERE pass = 'leads'")
+            sql.commit()
+        ran = cli("run", "--all", "--at-most-every", "6h", "--json")
+        assert [p["pass"] for p in ran.document["passes"]] == due, change
+    edit(connected, ("action: create_booking", "action: nothing"))
+    assert "passes" in cli("run", "--at-most-every", "6h", "--json").document

@@ -1,0 +1,178 @@
+"""The installed schedule, run by the schedulers themselves in their own bare environment.
+
+A real crond and a real ``systemd --user``, each in a mount namespace of its own, so that nothing of
+this machine's crontabs, units and sockets is touched. They need root, and are skipped where the
+programs are missing: ``apt install cron systemd``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+STCLI = Path(sys.executable).with_name("stcli")
+CRON = shutil.which("cron", path="/usr/sbin:/usr/bin:/sbin")
+SYSTEMD = Path("/lib/systemd/systemd")
+PATIENCE_SECONDS = 100
+
+
+def _can_isolate() -> bool:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
+    words = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+isolated = pytest.mark.skipif(
+    not _can_isolate(), reason="only root may make a mount namespace of its own"
+)
+
+
+@pytest.fixture
+def environment(connected, pointed, tmp_path, home) -> dict[str, str]:
+    """What an administrator's shell has: the home, the servers, and where the secrets' files are."""
+    known = pointed.credentials
+    chosen = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(tmp_path / "user"),
+        "STCLI_HOME": str(home),
+        "STCLI_RF_URL": pointed.rf_url,
+        "STCLI_ST_API_URL": pointed.st_api_url,
+        "STCLI_ST_AUTH_URL": pointed.st_auth_url,
+    }
+    (tmp_path / "user").mkdir()
+    for name, secret in (
+        ("STCLI_RF_TOKEN", known.rf_token),
+        ("STCLI_ST_APP_KEY", known.app_key),
+        ("STCLI_ST_CLIENT_SECRET", known.client_secret),
+    ):
+        file = tmp_path / name.lower()
+        file.touch(mode=0o600)
+        file.write_text(secret)
+        chosen[f"{name}_FILE"] = str(file)
+    return chosen
+
+
+def _until(done: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done():
+        assert process.poll() is None, f"the scheduler ended: {process.communicate()[0]}"
+        assert time.monotonic() < deadline, "the scheduler called nothing"
+        time.sleep(0.5)
+
+
+def _passes_that_ended_well(home: Path) -> int:
+    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
+        return int(
+            sql.execute("SELECT count(*) FROM runs WHERE status = 'succeeded'").fetchone()[0]
+        )
+
+
+def _isolated(script: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            "unshare",
+            "--mount",
+            "--kill-child",
+            "--fork",
+            "--pid",
+            "--mount-proc",
+            "sh",
+            "-ec",
+            script,
+        ],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@isolated
+@pytest.mark.skipif(CRON is None, reason="cron is not installed")
+@pytest.mark.timeout(PATIENCE_SECONDS + 60)
+def test_crond_runs_what_was_installed(environment, world, home, tmp_path) -> None:
+    """Installed beside a line of the user's; called within a minute; removed without a trace."""
+    process = _isolated(
+        f"""
+        mount -t tmpfs none /var/spool/cron
+        mkdir -m 1730 /var/spool/cron/crontabs
+        mount -t tmpfs none /run
+        printf '# mine\\n0 4 1 1 * true\\n' | crontab -
+        {STCLI} schedule install --cron --every 1m
+        {STCLI} schedule install --cron --every 1m
+        {STCLI} schedule status
+        crontab -l > {tmp_path}/installed
+        cron -f &
+        read answer
+        {STCLI} schedule remove
+        crontab -l > {tmp_path}/removed
+        kill $!
+        """,
+        environment,
+    )
+    _until(lambda: _passes_that_ended_well(home), process)
+    output, _ = process.communicate("go on\n", timeout=60)
+    assert process.returncode in (0, -15), output
+    assert "was installed already" in output
+    installed = (tmp_path / "installed").read_text()
+    assert installed.startswith("# mine\n0 4 1 1 * true\n# BEGIN stcli-")
+    assert (tmp_path / "removed").read_text() == "# mine\n0 4 1 1 * true\n"
+    assert len(world.bookings()) > 0
+    _no_secret_in(installed + output, environment)
+
+
+@isolated
+@pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
+@pytest.mark.timeout(PATIENCE_SECONDS + 60)
+def test_systemd_runs_what_was_installed(environment, world, home, tmp_path) -> None:
+    """Its own user instance, its timer, its environment; a second scheduler is refused."""
+    units = tmp_path / "user" / ".config" / "systemd" / "user"
+    process = _isolated(
+        f"""
+        mount -t tmpfs none /run
+        mkdir -p /run/systemd/system /run/user/0
+        chmod 700 /run/user/0
+        export XDG_RUNTIME_DIR=/run/user/0
+        {SYSTEMD} --user &
+        for try in $(seq 100); do
+            systemctl --user show-environment >/dev/null 2>&1 && break; sleep 0.1
+        done
+        {STCLI} schedule install --every 1m
+        {STCLI} schedule install --every 1m
+        {STCLI} schedule status
+        if {STCLI} schedule install --cron; then echo "two schedulers"; exit 1; fi
+        cp {units}/stcli-*.service {tmp_path}/installed
+        read answer
+        systemctl --user show $(basename {units}/stcli-*.service) --property=Result
+        {STCLI} schedule remove
+        ls -R {units}
+        """,
+        environment | {"PATH": environment["PATH"] + ":" + os.environ["PATH"]},
+    )
+    _until(lambda: _passes_that_ended_well(home), process)
+    output, _ = process.communicate("go on\n", timeout=60)
+    assert process.returncode == 0, output
+    assert "every 1m, systemd" in output
+    assert "was installed already" in output
+    assert "next at 20" in output
+    assert "Result=success" in output
+    assert not list(units.glob("stcli-*"))
+    assert len(world.bookings()) > 0
+    _no_secret_in((tmp_path / "installed").read_text() + output, environment)
+
+
+def _no_secret_in(text: str, environment: dict[str, str]) -> None:
+    for name, value in environment.items():
+        if name.endswith("_FILE"):
+            assert Path(value).read_text() not in text
