@@ -1,13 +1,20 @@
-"""The log file: everything, one run id on each line, personal data masked before it is written."""
+"""The log file: everything, one run id on each line, personal data masked before it is written.
+
+Lines are text, or JSON objects with the keys ``time``, ``level``, ``logger``, ``run_id``, ``message``
+and, for a defect, ``traceback``. ``-v`` shows the same lines on stderr, ``-vv`` each request too.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from stcli.current_run import current_run
 from stcli.paths import private_folder
 
 MAX_BYTES = 5 * 1024 * 1024
@@ -24,13 +31,33 @@ def masked(text: str) -> str:
     return _PHONE.sub("***", _EMAIL.sub("***", text))
 
 
-class _Masking(logging.Formatter):
-    def __init__(self, *, show_pii: bool) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+class _Lines(logging.Formatter):
+    """A record as a line; what it tells is masked, what we number (time, run) is not."""
+
+    def __init__(self, *, as_json: bool, show_pii: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
         self._show_pii = show_pii
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        run_id = current_run.get()
+        message = self._told(record.getMessage())
+        traceback = self._told(self.formatException(record.exc_info)) if record.exc_info else ""
+        if self._as_json:
+            entry = {
+                "time": at,
+                "level": record.levelname.lower(),
+                "logger": record.name,
+                "run_id": run_id,
+                "message": message,
+            }
+            return json.dumps(entry | ({"traceback": traceback} if traceback else {}))
+        # One record is one line: a name with a line break in it must not look like another record.
+        line = f"{at} {record.levelname} {run_id} {record.name}: " + " ".join(message.split())
+        return f"{line}\n{traceback}" if traceback else line
+
+    def _told(self, text: str) -> str:
         return text if self._show_pii else masked(text)
 
 
@@ -44,16 +71,26 @@ class _PrivateFile(RotatingFileHandler):
         return super()._open()
 
 
-def set_up_logging(file: Path, *, show_pii: bool) -> None:
-    """Send stcli's log lines to ``file``, replacing an earlier set-up of this process."""
+def set_up_logging(
+    file: Path, *, show_pii: bool, verbosity: int = 0, as_json: bool = False
+) -> None:
+    """Send stcli's log lines to ``file``, replacing an earlier set-up of this process.
+
+    ``verbosity`` 1 shows them on stderr too, 2 and more with every request.
+    """
     logger = logging.getLogger("stcli")
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
-    handler = _PrivateFile(file, maxBytes=MAX_BYTES, backupCount=KEPT, delay=True, encoding="utf-8")
-    handler.setFormatter(_Masking(show_pii=show_pii))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    handlers: list[logging.Handler] = [
+        _PrivateFile(file, maxBytes=MAX_BYTES, backupCount=KEPT, delay=True, encoding="utf-8")
+    ]
+    if verbosity:
+        handlers.append(logging.StreamHandler())
+    for handler in handlers:
+        handler.setFormatter(_Lines(as_json=as_json, show_pii=show_pii))
+        logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
     logger.propagate = False
     # A full disk must not stop a pass for the sake of a log line.
     logging.raiseExceptions = False

@@ -120,12 +120,19 @@ def campaign_schema_text() -> str:
 class Application:
     """Everything of one home, opened when it is first needed."""
 
-    def __init__(self, environment: Mapping[str, str], *, show_pii: bool = False) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        show_pii: bool = False,
+        verbosity: int = 0,
+        log_json: bool = False,
+    ) -> None:
         self._environment = environment
         self.home: Home = find_home(environment)
         self.files = CampaignFiles(self.home)
         self._retries: dict[str, RetryPolicy] = {}
-        set_up_logging(self.home.log_file, show_pii=show_pii)
+        set_up_logging(self.home.log_file, show_pii=show_pii, verbosity=verbosity, as_json=log_json)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -56,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry("passes", "Every pass in use, now.", _RUN),
     "schedule": Entry("schedule", "Unattended runs: cron or a systemd user timer.", _RUN),
     "status": Entry("status", "Connection, mappings, last passes and open failures.", _LOOK),
+    "history": Entry("history", "Passes that ran: when, how they ended, what they did.", _LOOK),
     "failures": Entry("failures", "Records that failed, with why; retry or dismiss them.", _LOOK),
     "config": Entry(
         "config", "The campaign file: where it is, what it says, whether it is valid.", _LOOK
@@ -127,9 +128,18 @@ def root(
     show_pii: Annotated[
         bool, typer.Option("--show-pii", help="Do not mask emails and phone numbers.")
     ] = False,
+    verbosity: Annotated[
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, help="Show the log's lines; -vv: each request too."
+        ),
+    ] = 0,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log lines as JSON objects, one a line.")
+    ] = False,
 ) -> None:
     """Runs before every command."""
-    context.obj = GlobalOptions(debug=debug, show_pii=show_pii)
+    context.obj = GlobalOptions(debug, show_pii, verbosity, log_json)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -16,8 +16,8 @@ from stcli.cli.arguments import (
     read_duration,
 )
 from stcli.cli.output import emit, line, note, plain
-from stcli.cli.session import application, campaign_and_code, chosen_campaign
-from stcli.domain.outcome import Count, PassKind, PassResult
+from stcli.cli.session import application, campaign_and_code, chosen_campaign, log_place
+from stcli.domain.outcome import PassKind, PassResult
 from stcli.errors import ConfigurationError, ExitCode, UsageError, worst
 from stcli.usecases.report import error_value, pass_document, passes_document
 
@@ -64,11 +64,10 @@ def one_pass(
 def show_result(result: PassResult) -> None:
     """A pass as text: one line of counts, then what needs attention."""
     tally = result.tally
-    counts = [f"{tally.counts[count]} {count.value}" for count in Count if tally.counts[count]]
     would = " (dry run, nothing was written)" if result.dry_run else ""
     line(
         f"{result.campaign} {result.kind.value}: {result.status.value}{would}: "
-        + (", ".join(counts) or "nothing to do")
+        + (tally.in_words() or "nothing to do")
     )
     for reason, number in sorted(tally.skipped.items()):
         line(f"  skipped {number}: {reason.value}")
@@ -83,6 +82,8 @@ def show_result(result: PassResult) -> None:
         note(f"Error: {plain(result.error.message)}")
         if result.error.hint:
             note(f"  {plain(result.error.hint)}")
+    if result.error is not None or tally.failures:
+        note(f"  log: {log_place()}, run {result.run_id}")
 
 
 def _show_sample(result: PassResult) -> None:

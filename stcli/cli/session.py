@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class GlobalOptions:
     debug: bool = False
     show_pii: bool = False
+    verbosity: int = 0
+    log_json: bool = False
 
 
 def log_place() -> str:
@@ -69,7 +71,12 @@ def application(context: typer.Context) -> Iterator[Application]:
     from stcli.wiring import Application
 
     options = context.obj if isinstance(context.obj, GlobalOptions) else GlobalOptions()
-    opened = Application(os.environ, show_pii=options.show_pii)
+    opened = Application(
+        os.environ,
+        show_pii=options.show_pii,
+        verbosity=options.verbosity,
+        log_json=options.log_json,
+    )
     try:
         yield opened
     except KeyboardInterrupt as stopped:

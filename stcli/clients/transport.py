@@ -12,6 +12,7 @@ import functools
 import ipaddress
 import logging
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -40,6 +41,7 @@ sent into a connection that is just being closed, which would leave it in doubt.
 
 # httpx logs each address with its query, httpcore what it sends: both would put codes of people, and
 # in time perhaps secrets, into a log that asks for everything.
+_log = logging.getLogger("stcli.clients")
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -124,6 +126,8 @@ class Transport:
         if json is not None:
             sent["Content-Type"] = "application/json"
         self.requests += 1
+        began = time.monotonic()
+        outcome = "cut off"
         try:
             # httpx bounds each read, not the request: a server that trickles would hold it for ever.
             async with asyncio.timeout(self._timeout_seconds):
@@ -135,6 +139,7 @@ class Transport:
                     content=json,
                     data=dict(form) if form is not None else None,
                 ) as response:
+                    outcome = f"HTTP {response.status_code}"
                     return await self._read(response)
         except (
             httpx.ConnectError,
@@ -142,11 +147,17 @@ class Transport:
             httpx.PoolTimeout,
             httpx.ProxyError,
         ) as error:
+            outcome = _reason(error)
             raise self._not_sent(url, error) from error
         except (httpx.RequestError, TimeoutError) as error:
+            outcome = _reason(error)
             raise NoAnswer(
-                f"{self.system} did not answer: {_reason(error)}", "Run again later."
+                f"{self.system} did not answer: {outcome}", "Run again later."
             ) from error
+        finally:
+            took = round((time.monotonic() - began) * 1000)
+            # The path alone: a query may hold a person's code or address.
+            _log.debug("%s %s: %s in %d ms", method, urlsplit(url).path, outcome, took)
 
     def _not_sent(self, url: str, error: httpx.RequestError) -> Unavailable:
         host = urlsplit(url).hostname

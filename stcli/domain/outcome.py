@@ -116,6 +116,10 @@ class Tally:
     def seen(self) -> int:
         return sum(self.counts.values())
 
+    def in_words(self) -> str:
+        """What was counted: ``7 created, 1 skipped``; empty where nothing was."""
+        return ", ".join(f"{self.counts[c]} {c.value}" for c in Count if self.counts[c])
+
 
 @dataclass(frozen=True, slots=True)
 class PassResult:

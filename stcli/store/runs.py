@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from stcli.domain.ids import CampaignName, RunId
 from stcli.store.engine import Database, optional_instant, utc_instant, utc_text
+
+KEPT = timedelta(days=400)
+"""How long a pass is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,17 @@ class Runs:
     def start(
         self, run_id: RunId, campaign: str, kind: str, now: datetime, host: str, pid: int
     ) -> None:
+        """A pass begins, under its campaign's lock: others of it that never ended have died. Those
+        of more than ``KEPT`` ago are forgotten."""
         with self._database.write() as sql:
+            sql.exec_driver_sql(
+                "UPDATE runs SET status = 'interrupted' WHERE campaign = ? AND status = 'running'",
+                (campaign,),
+            )
+            sql.exec_driver_sql(
+                "DELETE FROM runs WHERE campaign = ? AND pass = ? AND started_at < ?",
+                (campaign, kind, utc_text(now - KEPT)),
+            )
             sql.exec_driver_sql(
                 "INSERT INTO runs (run_id, campaign, pass, status, started_at, host, pid) "
                 "VALUES (?, ?, ?, 'running', ?, ?, ?)",
@@ -68,21 +82,59 @@ class Runs:
         """The newest run of each kind of pass."""
         with self._database.read() as sql:
             rows = sql.exec_driver_sql(
-                "SELECT run_id, campaign, pass, status, exit_code, started_at, finished_at, report "
+                f"SELECT {_COLUMNS} "
                 "FROM runs r WHERE campaign = ? AND started_at = (SELECT max(started_at) FROM runs "
                 "WHERE campaign = r.campaign AND pass = r.pass)",
                 (campaign,),
             )
-            return {
-                row[2]: Run(
-                    RunId(row[0]),
-                    CampaignName(row[1]),
-                    row[2],
-                    row[3],
-                    row[4],
-                    utc_instant(row[5]),
-                    optional_instant(row[6]),
-                    json.loads(row[7]),
-                )
-                for row in rows
-            }
+            return {row[2]: _run(row) for row in rows}
+
+    def newest(
+        self,
+        limit: int,
+        *,
+        campaign: str | None = None,
+        kind: str | None = None,
+        failed_only: bool = False,
+    ) -> list[Run]:
+        """The newest first. ``failed_only``: those that did not succeed, or only in part."""
+        conditions, values = ["1 = 1"], list[object]()
+        for column, value in (("campaign", campaign), ("pass", kind)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        if failed_only:
+            conditions.append("status NOT IN ('succeeded', 'running')")
+        with self._database.read() as sql:
+            rows = sql.exec_driver_sql(
+                f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} "
+                "ORDER BY started_at DESC, run_id DESC LIMIT ?",
+                (*values, limit),
+            )
+            return [_run(row) for row in rows]
+
+    def beginning_with(self, text: str) -> list[Run]:
+        """Those whose id begins with ``text``; a handful is enough to tell that it is not one."""
+        with self._database.read() as sql:
+            rows = sql.exec_driver_sql(
+                f"SELECT {_COLUMNS} FROM runs WHERE substr(run_id, 1, ?) = ? "
+                "ORDER BY started_at DESC LIMIT 5",
+                (len(text), text),
+            )
+            return [_run(row) for row in rows]
+
+
+_COLUMNS = "run_id, campaign, pass, status, exit_code, started_at, finished_at, report"
+
+
+def _run(row: Sequence[Any]) -> Run:
+    return Run(
+        RunId(row[0]),
+        CampaignName(row[1]),
+        row[2],
+        row[3],
+        row[4],
+        utc_instant(row[5]),
+        optional_instant(row[6]),
+        json.loads(row[7]),
+    )

@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
         "sandbox",
         "__init__",
     },
-    "usecases": {"usecases", "domain", "store", "errors"},
+    "usecases": {"usecases", "domain", "store", "errors", "current_run"},
     "wiring": {
         "usecases",
         "clients",
@@ -46,7 +46,8 @@ ALLOWED: dict[str, set[str]] = {
     "domain": {"domain", "errors"},
     "sandbox": {"sandbox"},
     "processes": {"store"},
-    "logs": {"paths"},
+    "logs": {"paths", "current_run"},
+    "current_run": set(),
     "errors": set(),
     "paths": {"errors"},
 }

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from stcli.current_run import current_run
 from stcli.domain.campaign import Action, CampaignConfig, Method, SyncType, Tab
 from stcli.domain.catalog import COUNT_SOURCES
 from stcli.domain.connection import Connection, State, describe, next_step
@@ -146,7 +147,11 @@ class Passes:
                     rates=self._rates,
                     progress=self._progress,
                 )
-                return await self._recorded(kind, context)
+                token = current_run.set(run_id)
+                try:
+                    return await self._recorded(kind, context)
+                finally:
+                    current_run.reset(token)
 
     async def _recorded(self, kind: PassKind, context: PassContext) -> PassResult:
         """Run the body between the two entries of the run's record."""
@@ -162,23 +167,15 @@ class Passes:
                 self._me.host,
                 self._me.pid,
             )
-        log.info("[%s] %s pass of %s started", context.run_id, kind.value, context.campaign)
+        log.info("%s pass of %s started", kind.value, context.campaign)
         error: StcliError | None = None
         try:
             await _stoppable(BODIES[kind](context), context)
         except StcliError as caught:
             error = _of_the_pass(caught)
-            log.warning(
-                "[%s] %s pass of %s ended early: %s",
-                context.run_id,
-                kind.value,
-                context.campaign,
-                caught,
-            )
+            log.warning("%s pass of %s ended early: %s", kind.value, context.campaign, caught)
         except Exception:
-            log.exception(
-                "[%s] %s pass of %s met a defect", context.run_id, kind.value, context.campaign
-            )
+            log.exception("%s pass of %s met a defect", kind.value, context.campaign)
             raise
         for number in self._people.take_unreadable():
             context.tally.fail(
@@ -198,12 +195,16 @@ class Passes:
         )
         if not context.options.dry_run:
             await self._remember(context, result)
+        for failure in context.tally.failures:
+            log.warning("failed %s: %s %s", failure.record, failure.reason, failure.trace_id)
         log.info(
-            "[%s] %s pass of %s: %s",
-            context.run_id,
+            "%s pass of %s: %s, %s, %d requests to ServiceTitan, %d to Referral Factory",
             kind.value,
             context.campaign,
             result.status.value,
+            result.tally.in_words() or "nothing to do",
+            result.servicetitan_requests,
+            result.referral_factory_requests,
         )
         return result
 
