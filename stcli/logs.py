@@ -21,7 +21,7 @@ MAX_BYTES = 5 * 1024 * 1024
 KEPT = 3
 
 _EMAIL = re.compile(r"[^\s@<>\"'=:,;()]+@[^\s@<>\"'=:,;()]+\.[^\s@<>\"'=:,;()]+")
-_PHONE = re.compile(r"(?<![\w-])\+?\(?\d[\d\s().-]{7,}\d(?![\w-])")
+_PHONE = re.compile(r"(?<![\w-])(?!\d{4}-\d\d-\d\d\b)\+?\(?\d[\d\s().-]{7,}\d(?![\w-])")
 _TOKEN = re.compile(r"(?i)(bearer\s+|token[\"'=: ]+|secret[\"'=: ]+|app-key[\"'=: ]+)\S+")
 
 

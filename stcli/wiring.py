@@ -132,6 +132,7 @@ class Application:
         self.home: Home = find_home(environment)
         self.files = CampaignFiles(self.home)
         self._retries: dict[str, RetryPolicy] = {}
+        self._attempts: int | None = None
         set_up_logging(self.home.log_file, show_pii=show_pii, verbosity=verbosity, as_json=log_json)
 
     def now(self) -> datetime:
@@ -295,11 +296,35 @@ class Application:
             retry=self._retry_for(api_url),
         )
 
+    def open_crm_afresh(
+        self, proof: Proof, secret: Secret
+    ) -> AbstractAsyncContextManager[CrmGateway]:
+        """With a token fetched now, whatever is kept."""
+        return self.open_crm(proof, secret, cached_token=False)
+
+    @property
+    def longest_pause_seconds(self) -> float:
+        """How long a server that complained is still to be left alone."""
+        return self._limiter.longest_pause_seconds()
+
+    def worker(self, campaign: CampaignName) -> tuple[str, datetime] | None:
+        """Which process is at work on a campaign, and since when."""
+        holder = self._locks(self.state).working(campaign)
+        if holder is None:
+            return None
+        process = holder.process
+        return f"process {process.pid} on {process.host} ({holder.kind})", holder.since
+
+    def ask_briefly(self) -> None:
+        """From now on two attempts for each request: whoever looks on wants an answer soon."""
+        self._attempts = 2
+
     def _retry_for(self, url: str) -> RetryPolicy:
         """One for each system, so that what is down for one pass is not waited for in every other."""
         from stcli.clients.retry import RetryPolicy
 
-        return self._retries.setdefault(url, RetryPolicy())
+        policy = RetryPolicy(attempts=self._attempts) if self._attempts else RetryPolicy()
+        return self._retries.setdefault(url, policy)
 
     def crm_for(
         self, campaign: CampaignName, config: CampaignConfig
@@ -415,6 +440,17 @@ class Application:
         from stcli.scheduling.job import secrets_in
 
         return secrets_in(self._environment)
+
+    def as_scheduled(self, program: tuple[str, ...], words: Sequence[str]) -> tuple[str, bytes]:
+        """What a command prints where the installed schedule runs it, or as cron would run it; and
+        what that is called."""
+        from stcli.scheduling.bare import as_cron, as_service
+
+        there = self.schedules.installed(self.schedule_name)
+        job = self.scheduled_job(program, (), None)
+        if there and there[0].scheduler == "systemd" and not there[0].remarks:
+            return "systemd", as_service(job, words, self._environment)
+        return "cron", as_cron(job, words, self._environment)
 
     def scheduled_job(
         self, program: tuple[str, ...], campaigns: tuple[str, ...], cadence: str | None

@@ -56,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry("passes", "Every pass in use, now.", _RUN),
     "schedule": Entry("schedule", "Unattended runs: cron or a systemd user timer.", _RUN),
     "status": Entry("status", "Connection, mappings, last passes and open failures.", _LOOK),
+    "doctor": Entry("doctor", "Check everything a support person would ask.", _LOOK),
     "history": Entry("history", "Passes that ran: when, how they ended, what they did.", _LOOK),
     "failures": Entry("failures", "Records that failed, with why; retry or dismiss them.", _LOOK),
     "config": Entry(

@@ -129,6 +129,18 @@ class RateLimiter:
         # What was reserved while the pause was being written does not know of it.
         lane.drop()
 
+    def longest_pause_seconds(self) -> float:
+        """How long a server that complained is still to be left alone; 0: none is."""
+        if not self._file.exists():
+            return 0.0
+
+        def work(sql: sqlite3.Connection) -> float:
+            now = self._clock()
+            keys = [row[0] for row in sql.execute("SELECT key FROM slots").fetchall()]
+            return max((self._row(sql, key, now)[1] - now for key in keys), default=0.0)
+
+        return max(self._transact(work), 0.0)
+
     def _lane(self, key: str) -> _Lane:
         loop = asyncio.get_running_loop()
         lane = self._lanes.get(key)

@@ -11,10 +11,12 @@ import asyncio
 import functools
 import ipaddress
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -73,6 +75,7 @@ class Transport:
         parts = [urlsplit(checked_url(url, system)) for url in urls]
         self.system = system
         self.requests = 0
+        self.clock_ahead_seconds: float | None = None
         self._timeout_seconds = timeout_seconds
         self._is_local = all(is_loopback(part.hostname or "") for part in parts)
         self._needs_tls = any(part.scheme == "https" for part in parts)
@@ -140,6 +143,7 @@ class Transport:
                     data=dict(form) if form is not None else None,
                 ) as response:
                     outcome = f"HTTP {response.status_code}"
+                    self._compare_clocks(response)
                     return await self._read(response)
         except (
             httpx.ConnectError,
@@ -159,6 +163,14 @@ class Transport:
             # The path alone: a query may hold a person's code or address.
             _log.debug("%s %s: %s in %d ms", method, urlsplit(url).path, outcome, took)
 
+    def _compare_clocks(self, response: httpx.Response) -> None:
+        """By the Date header (RFC 9110, 6.6.1), which is exact to a second."""
+        try:
+            at = parsedate_to_datetime(response.headers.get("date", ""))
+        except ValueError:
+            return
+        self.clock_ahead_seconds = at.timestamp() - time.time()
+
     def _not_sent(self, url: str, error: httpx.RequestError) -> Unavailable:
         host = urlsplit(url).hostname
         if _is_untrusted_certificate(error):
@@ -168,7 +180,7 @@ class Transport:
                 "point SSL_CERT_FILE to its certificate authority.",
             )
         return NotSent(
-            f"{self.system} cannot be reached at {host}: {_reason(error)}",
+            f"{self.system} cannot be reached at {host}: {_why_no_connection(error)}",
             "Check the network, the proxy and the address; then run again.",
         )
 
@@ -282,6 +294,18 @@ def _is_untrusted_certificate(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _why_no_connection(error: BaseException) -> str:
+    """What the operating system said, which tells DNS, a closed port and a proxy apart."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return "its name cannot be resolved"
+        if isinstance(cause, ConnectionRefusedError):
+            return "the connection was refused"
+        cause = cause.__cause__ or cause.__context__
+    return _reason(error) if isinstance(error, Exception) else "no connection"
 
 
 _REASONS = {

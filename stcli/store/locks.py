@@ -97,6 +97,11 @@ class Locks:
             Process(row[0], row[1], row[2]), row[3], utc_instant(row[4]), utc_instant(row[5])
         )
 
+    def working(self, name: str) -> Holder | None:
+        """Who is at work under this lock; a dead process holds nothing."""
+        holder = self.holder(name)
+        return holder if holder and self._still_holds(holder, self._now()) else None
+
     def refuse_while_held(self) -> None:
         """``Locked`` where any pass is running."""
         with self._database.read() as sql:

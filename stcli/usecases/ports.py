@@ -38,6 +38,11 @@ class CrmGateway(Protocol):
         """HTTP requests sent so far, retries and token requests included."""
         ...
 
+    @property
+    def clock_ahead_seconds(self) -> float | None:
+        """How far the server's clock is ahead of ours, by its last answer; None: it did not tell."""
+        ...
+
     async def fresh_token(self) -> None:
         """Fetch a token now, whatever is cached; refused: ``CredentialsRefused``."""
         ...
@@ -127,6 +132,9 @@ class ReferralGateway(Protocol):
 
     @property
     def requests(self) -> int: ...
+
+    @property
+    def clock_ahead_seconds(self) -> float | None: ...
 
     async def campaigns(self) -> Sequence[Campaign]: ...
 

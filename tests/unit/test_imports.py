@@ -21,6 +21,8 @@ ALLOWED: dict[str, set[str]] = {
         "paths",
         "logs",
         "sandbox",
+        "bundle",
+        "checkup",
         "__init__",
     },
     "usecases": {"usecases", "domain", "store", "errors", "current_run"},
@@ -48,6 +50,9 @@ ALLOWED: dict[str, set[str]] = {
     "processes": {"store"},
     "logs": {"paths", "current_run"},
     "current_run": set(),
+    "machine": {"paths"},
+    "checkup": {"usecases", "wiring", "domain", "errors", "machine", "__init__"},
+    "bundle": {"wiring", "domain", "errors", "logs", "paths", "config"},
     "errors": set(),
     "paths": {"errors"},
 }

@@ -101,6 +101,11 @@ class ReferralFactoryClient:
     def requests(self) -> int:
         return self._transport.requests
 
+    @property
+    def clock_ahead_seconds(self) -> float | None:
+        """How far the server's clock is ahead of ours, by its last answer."""
+        return self._transport.clock_ahead_seconds
+
     async def campaigns(self) -> Sequence[Campaign]:
         async def fetch(number: int) -> tuple[Sequence[Campaign], bool]:
             answer = await self._accepted("GET", "/campaigns", query=_page_query(number))

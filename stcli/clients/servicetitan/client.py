@@ -162,6 +162,11 @@ class ServiceTitanClient:
     def requests(self) -> int:
         return self._transport.requests
 
+    @property
+    def clock_ahead_seconds(self) -> float | None:
+        """How far the server's clock is ahead of ours, by its last answer."""
+        return self._transport.clock_ahead_seconds
+
     async def fresh_token(self) -> None:
         await self._tokens.fetch()
 
