@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from stcli.domain.ids import CampaignName
 from stcli.errors import StateError
-from stcli.logs import masked
+from stcli.logs import masked, masked_values
 from stcli.wiring import Application
 
 LOG_LINES = 2000
@@ -52,17 +52,7 @@ def _text(file: Path) -> str:
 
 def _json(value: object) -> str:
     """Each text masked by itself, so that it stays JSON."""
-    return json.dumps(_without_people(value), indent=2)
-
-
-def _without_people(value: object) -> object:
-    if isinstance(value, str):
-        return masked(value)
-    if isinstance(value, Mapping):
-        return {key: _without_people(one) for key, one in value.items()}
-    if isinstance(value, Sequence):
-        return [_without_people(one) for one in value]
-    return value
+    return json.dumps(masked_values(value), indent=2)
 
 
 def _history(app: Application) -> list[object]:

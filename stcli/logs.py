@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 from stcli.current_run import current_run
 from stcli.paths import private_folder
@@ -29,6 +30,17 @@ def masked(text: str) -> str:
     """Text without tokens, email addresses and phone numbers."""
     text = _TOKEN.sub(r"\1***", text)
     return _PHONE.sub("***", _EMAIL.sub("***", text))
+
+
+def masked_values(value: Any) -> Any:
+    """A document with each text masked by itself, so that it stays a document."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {key: masked_values(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked_values(one) for one in value]
+    return value
 
 
 class _Lines(logging.Formatter):

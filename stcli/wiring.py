@@ -158,6 +158,12 @@ class Application:
     def settings(self) -> AccountSettings:
         return load_settings(self.home.settings_file)
 
+    @property
+    def has_alarms(self) -> bool:
+        """Whether a run has anybody to tell how it ended."""
+        alarms = self.settings.alarms
+        return bool(alarms.ping or alarms.webhook or alarms.command or alarms.textfile)
+
     @cached_property
     def state(self) -> State:
         if self._environment.get("STCLI_DATABASE_URL"):

@@ -53,7 +53,7 @@ COMMANDS: dict[str, Entry] = {
     "sync": Entry("sync", "Customers become referrers; links and counts go back.", _RUN),
     "leads": Entry("passes", "Leads become bookings.", _RUN),
     "referrers": Entry("passes", "Referrers become bookings.", _RUN),
-    "run": Entry("passes", "Every pass in use, now.", _RUN),
+    "run": Entry("run", "Every pass in use, now.", _RUN),
     "schedule": Entry("schedule", "Unattended runs: cron or a systemd user timer.", _RUN),
     "status": Entry("status", "Connection, mappings, last passes and open failures.", _LOOK),
     "doctor": Entry("doctor", "Check everything a support person would ask.", _LOOK),

@@ -1,4 +1,4 @@
-"""``stcli leads``, ``referrers`` and ``run``: bookings, and every pass in use."""
+"""``stcli leads`` and ``referrers``: bookings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from stcli.cli.arguments import (
     DryRun,
     Limit,
     OptionalCampaign,
-    read_duration,
 )
 from stcli.cli.output import emit, line, note, plain
 from stcli.cli.session import application, campaign_and_code, chosen_campaign, log_place
 from stcli.domain.outcome import PassKind, PassResult
-from stcli.errors import ConfigurationError, ExitCode, UsageError, worst
-from stcli.usecases.report import error_value, pass_document, passes_document
+from stcli.errors import ExitCode, UsageError
+from stcli.usecases.report import pass_document
 
 if TYPE_CHECKING:
     from stcli.usecases.passes.context import PassOptions
@@ -28,13 +27,12 @@ leads = typer.Typer(add_completion=False, no_args_is_help=True, help="Leads beco
 referrers = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Referrers become bookings."
 )
-run_app = typer.Typer(add_completion=False)
 LARGEST_ID = 2**63 - 1
 """The largest number that ServiceTitan and the state have room for (int64)."""
 SAMPLE_LINES = 20
 """How much of a dry run's plan people are shown."""
 
-APPS = {"leads": leads, "referrers": referrers, "run": run_app}
+APPS = {"leads": leads, "referrers": referrers}
 
 
 def one_pass(
@@ -199,72 +197,3 @@ def link(
         as_json=as_json,
     )
     return ExitCode.DONE
-
-
-@run_app.command("run", epilog="Example: stcli run --all")
-def run_all(
-    context: typer.Context,
-    campaigns: Annotated[
-        list[str] | None, typer.Argument(metavar="[CAMPAIGN]…", help="Which campaigns.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every campaign of this home.")] = False,
-    dry_run: DryRun = False,
-    limit: Limit = None,
-    allow_mass_change: AllowMassChange = False,
-    at_most_every: Annotated[
-        float | None,
-        typer.Option(
-            "--at-most-every",
-            parser=read_duration,
-            metavar="DURATION",
-            help="Leave out passes that ended well within this time, such as 6h.",
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> int:
-    """Run every pass in use, now: sync, leads, referrers, qualify, return."""
-    from stcli.cli import running
-    from stcli.cli.watching import watched
-    from stcli.usecases.passes.context import PassOptions
-
-    if campaigns and every:
-        raise UsageError("name campaigns or say --all, not both", "See: stcli run --help")
-    results: list[PassResult] = []
-    broken: list[tuple[str, ConfigurationError]] = []
-    options = PassOptions(limit, dry_run, allow_mass_change)
-    with application(context) as app:
-        names = app.files.names() if every else []
-        names = names or [chosen_campaign(app, name) for name in campaigns or (None,)]
-        wanted = []
-        for name in names:
-            try:
-                subject = app.subject(name)
-            except ConfigurationError as error:
-                # One broken file must not keep the other campaigns from their work.
-                broken.append((name, error))
-                note(f"Error: {name}: {error.message}")
-                continue
-            kinds = app.passes_of(subject)
-            if at_most_every is not None:
-                kinds = [k for k in kinds if not app.is_young(k, subject, at_most_every)]
-            wanted += [(kind, subject) for kind in kinds]
-        if wanted:
-
-            def show(result: PassResult) -> None:
-                results.append(result)
-                if not as_json:
-                    show_result(result)
-
-            with watched() as progress:
-                running.run(
-                    lambda stop: app.run_passes(
-                        wanted, options, stop, show, keep_going=True, progress=progress
-                    )
-                )
-    if not results and not broken and at_most_every is None:
-        note("No pass is in use: switch one on with stcli action or qualify set.")
-    document = passes_document(results)
-    if broken:
-        document["errors"] = [{"campaign": name, **error_value(e)} for name, e in broken]
-    emit(document, lambda: None, as_json=as_json)
-    return worst([*(r.exit_code for r in results), *(e.exit_code for _, e in broken)])

@@ -71,9 +71,12 @@ class NotSent(Unavailable):
 class Transport:
     """Sends requests to the hosts of one system and counts them."""
 
-    def __init__(self, system: str, *urls: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, system: str, *urls: str, timeout_seconds: float, logs_paths: bool = True
+    ) -> None:
         parts = [urlsplit(checked_url(url, system)) for url in urls]
         self.system = system
+        self._logs_paths = logs_paths
         self.requests = 0
         self.clock_ahead_seconds: float | None = None
         self._timeout_seconds = timeout_seconds
@@ -161,7 +164,8 @@ class Transport:
         finally:
             took = round((time.monotonic() - began) * 1000)
             # The path alone: a query may hold a person's code or address.
-            _log.debug("%s %s: %s in %d ms", method, urlsplit(url).path, outcome, took)
+            place = urlsplit(url).path if self._logs_paths else self.system
+            _log.debug("%s %s: %s in %d ms", method, place, outcome, took)
 
     def _compare_clocks(self, response: httpx.Response) -> None:
         """By the Date header (RFC 9110, 6.6.1), which is exact to a second."""

@@ -13,6 +13,7 @@ from stcli.domain.ids import CampaignName, ProviderId, TenantId
 from stcli.domain.mapping.rules import Rule
 from stcli.domain.records import Environment
 from stcli.domain.settings_types import (
+    DURATION,
     Day,
     FilledText,
     PositiveNumber,
@@ -162,7 +163,7 @@ class SyncTab(Written):
     return_fields: dict[str, Rule] = Field(default_factory=dict)
     filter: SyncFilter = SyncFilter()
     welcome_mail: Switch = False
-    refresh: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[mhd]$")] = "1d"
+    refresh: Annotated[str, Field(pattern=DURATION)] = "1d"
     limits: SyncLimits = SyncLimits()
 
 
@@ -215,6 +216,21 @@ class CampaignConfig(Written):
         )
 
 
+Duration = Annotated[str, Field(pattern=DURATION)]
+
+
+class Alarms(Written):
+    """Whom a run tells how it ended, and what of it needs a person."""
+
+    ping: FilledText | None = None
+    webhook: FilledText | None = None
+    command: tuple[FilledText, ...] = ()
+    textfile: FilledText | None = None
+    failures: PositiveNumber = 10
+    quiet: Duration = "14d"
+    repeat: Duration = "1d"
+
+
 class AccountSettings(Written):
     """``settings.yaml``: what holds for all campaigns of this home."""
 
@@ -224,6 +240,7 @@ class AccountSettings(Written):
     secrets: dict[Literal["rf_token", "st_app_key", "st_client_secret"], SecretCommand] = Field(
         default_factory=dict
     )
+    alarms: Alarms = Alarms()
 
 
 class SecretCommand(Written):

@@ -7,7 +7,7 @@ field keeps ``0123``, ``8:30`` and ``NO``, a number field reads digits, a switch
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -69,3 +69,14 @@ Day = Annotated[date, BeforeValidator(_read_day)]
 Version = Annotated[Literal[1], ReadWholeNumber]
 Text = Annotated[str, BeforeValidator(_read_text)]
 FilledText = Annotated[str, Field(min_length=1), BeforeValidator(_read_text)]
+
+
+DURATION = r"^[1-9][0-9]{0,3}[mhd]$"
+"""Minutes, hours or days, such as ``15m`` or ``1d``."""
+
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def duration(text: str) -> timedelta:
+    """What a text of ``DURATION`` means."""
+    return _UNITS[text[-1]] * int(text[:-1])

@@ -276,6 +276,13 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "CREATE INDEX qualifications_by_person ON qualifications (tenant, user_id)",
         ),
     ),
+    (
+        "0012_alarms",
+        (
+            """CREATE TABLE alarms (
+                alarm TEXT PRIMARY KEY, campaign TEXT NOT NULL, told_at TEXT NOT NULL)""",
+        ),
+    ),
 )
 
 

@@ -113,6 +113,19 @@ class Runs:
             )
             return [_run(row) for row in rows]
 
+    def newest_with(self, campaign: str, counts: Sequence[str]) -> datetime | None:
+        """When a pass last counted any of these; without one, when the first pass ran."""
+        found = " OR ".join("json_extract(report, ?) > 0" for _ in counts)
+        with self._database.read() as sql:
+            row = sql.exec_driver_sql(
+                f"SELECT max(started_at) FROM runs WHERE campaign = ? AND ({found})",
+                (campaign, *(f"$.counts.{count}" for count in counts)),
+            ).scalar_one()
+            first = sql.exec_driver_sql(
+                "SELECT min(started_at) FROM runs WHERE campaign = ?", (campaign,)
+            ).scalar_one()
+        return optional_instant(row or first)
+
     def beginning_with(self, text: str) -> list[Run]:
         """Those whose id begins with ``text``; a handful is enough to tell that it is not one."""
         with self._database.read() as sql:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stcli.store.alarms import ToldAlarms
 from stcli.store.canaries import Canaries
 from stcli.store.connections import Connections
 from stcli.store.customers import Customers
@@ -30,6 +31,7 @@ class State:
         self.qualifications = Qualifications(database)
         self.runs = Runs(database)
         self.failures = Failures(database)
+        self.alarms = ToldAlarms(database)
 
     def close(self) -> None:
         self.database.close()

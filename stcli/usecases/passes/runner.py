@@ -18,6 +18,7 @@ from stcli.domain.ids import CampaignName, RunId
 from stcli.domain.mapping.rules import sources_of
 from stcli.domain.mapping.validate import TabVerdict
 from stcli.domain.outcome import Failure, PassKind, PassResult, Tally
+from stcli.domain.settings_types import duration
 from stcli.errors import (
     ConfigurationError,
     CredentialsRefused,
@@ -360,7 +361,7 @@ def counts_max_age(configs: Iterable[CampaignConfig]) -> timedelta | None:
     """How old everybody's number of referrals may be for the write-backs of these campaigns; None
     where no write-back has one."""
     ages = [
-        _REFRESH_UNITS[sync.refresh[-1]] * int(sync.refresh[:-1])
+        duration(sync.refresh)
         for sync in (config.sync for config in configs)
         if sync is not None
         and any(
@@ -368,13 +369,6 @@ def counts_max_age(configs: Iterable[CampaignConfig]) -> timedelta | None:
         )
     ]
     return min(ages, default=None)
-
-
-_REFRESH_UNITS = {
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 
 
 def not_started(

@@ -1,0 +1,149 @@
+"""What of a run needs a person: the difference between a failure that mends itself and one that
+does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from stcli.domain.campaign import Alarms
+from stcli.domain.ids import CampaignName
+from stcli.domain.outcome import Count, PassResult
+from stcli.domain.settings_types import duration
+from stcli.errors import ExitCode, StcliError
+from stcli.store.state import State
+from stcli.usecases.report import SCHEMA_VERSION, instant
+
+OUTAGE_RUNS = 3
+"""So many runs in a row may meet a system that is down before a person is called."""
+
+NEWS = (Count.CREATED, Count.LINKED, Count.QUALIFIED)
+"""What counts as something new in a campaign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a person should look at. ``key`` names it from run to run."""
+
+    key: str
+    campaign: str
+    message: str
+    hint: str
+
+
+def needs_of(
+    campaigns: Iterable[CampaignName],
+    results: Sequence[PassResult],
+    broken: Mapping[str, StcliError],
+    state: State,
+    settings: Alarms,
+    now: datetime,
+) -> list[Need]:
+    """Everything of these campaigns that does not mend itself."""
+    needs: list[Need] = []
+    for name, error in broken.items():
+        needs.append(Need(f"{name}/file", name, error.message, error.hint))
+    for result in results:
+        need = _failed(result, state)
+        if need is not None:
+            needs.append(need)
+    for name in campaigns:
+        needs += _standing(name, state, settings, now)
+    return needs
+
+
+def _failed(result: PassResult, state: State) -> Need | None:
+    """A pass that ended early. Locks and stops are nobody's fault; an outage gets some time."""
+    error = result.error
+    if error is None or error.exit_code in (
+        ExitCode.LOCKED,
+        ExitCode.INTERRUPTED,
+        ExitCode.TERMINATED,
+    ):
+        return None
+    if error.exit_code is ExitCode.UNAVAILABLE:
+        last = state.runs.newest(OUTAGE_RUNS, campaign=result.campaign, kind=result.kind.value)
+        outages = sum(run.exit_code == ExitCode.UNAVAILABLE for run in last)
+        if outages < OUTAGE_RUNS:
+            return None
+    return Need(
+        f"{result.campaign}/{result.kind.value}/{error.kind}",
+        result.campaign,
+        f"the {result.kind.value} pass failed: {error.message}",
+        error.hint,
+    )
+
+
+def _standing(name: CampaignName, state: State, settings: Alarms, now: datetime) -> list[Need]:
+    needs: list[Need] = []
+    attention = state.connections.get(name).attention
+    if attention:
+        needs.append(
+            Need(
+                f"{name}/attention",
+                name,
+                f"the last call was refused: {attention}",
+                f"See: stcli doctor {name}",
+            )
+        )
+    failures = state.failures.open_count(name)
+    if failures >= settings.failures:
+        needs.append(
+            Need(
+                f"{name}/failures",
+                name,
+                f"{failures} records failed and wait for a person",
+                f"See: stcli failures list {name}",
+            )
+        )
+    quiet = duration(settings.quiet)
+    newest = state.runs.newest_with(name, [count.value for count in NEWS])
+    if newest is not None and now - newest > quiet:
+        needs.append(
+            Need(
+                f"{name}/quiet",
+                name,
+                f"nothing new since {newest:%Y-%m-%d}",
+                "Is the campaign still running, and does its link still work? If this is usual, "
+                "raise alarms.quiet in settings.yaml.",
+            )
+        )
+    return needs
+
+
+def alarm_document(
+    needs: Sequence[Need], results: Sequence[PassResult], exit_code: ExitCode, at: datetime
+) -> dict[str, object]:
+    """What webhook and command get; texts are masked by whoever sends it."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "at": instant(at),
+        "exit_code": int(exit_code),
+        "needs": [
+            {"campaign": n.campaign, "message": n.message, "hint": n.hint, "key": n.key}
+            for n in needs
+        ],
+        "passes": [
+            {
+                "campaign": r.campaign,
+                "pass": r.kind.value,
+                "run_id": r.run_id,
+                "status": r.status.value,
+            }
+            for r in results
+        ],
+    }
+
+
+def untold(needs: Sequence[Need], state: State, repeat: timedelta, now: datetime) -> list[Need]:
+    """Those that nobody was told of lately; what needs nobody any more is forgotten."""
+    told = state.alarms.told()
+    return [
+        need
+        for need in needs
+        if need.key not in told or not timedelta() <= now - told[need.key] < repeat
+    ]
+
+
+__all__ = ["NEWS", "Need", "alarm_document", "needs_of", "untold"]

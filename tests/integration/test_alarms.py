@@ -1,0 +1,276 @@
+"""Alarms, told to real receivers on this machine: an HTTP server, a command, a file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Receiver:
+    """Keeps what it was sent; ``seconds`` late, ``status`` as it is told to be."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, Any]] = []
+        self.status = 200
+        self.seconds = 0.0
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                entry = (self.command, self.path, json.loads(body) if body else None)
+                receiver.seen.append(entry)
+                time.sleep(receiver.seconds)
+                self.send_response(receiver.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_POST = do_GET  # noqa: N815 - as the library calls it
+
+            def log_message(self, *args: object) -> None:
+                """Nothing: tests read the program's output."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def pings(self) -> list[str]:
+        return [path for method, path, _ in self.seen if method == "GET"]
+
+    @property
+    def alarms(self) -> list[Any]:
+        return [body for method, _, body in self.seen if method == "POST"]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    one = Receiver()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def settings(home, receiver, connected) -> Path:
+    """Ping and webhook, with secrets in their addresses."""
+    file = home / "settings.yaml"
+    file.write_text(
+        f"alarms:\n  ping: {receiver.url}/p1ng-secret\n"
+        f"  webhook: {receiver.url}/hook?key=h00k-secret\n"
+    )
+    return file
+
+
+def _needs(alarm: Any) -> list[str]:
+    return [need["key"] for need in alarm["needs"]]
+
+
+def test_a_good_run_pings_start_and_success(settings, cli, receiver) -> None:
+    """And calls nobody; a dry run tells nobody anything."""
+    assert cli("run", "--dry-run").code == 0
+    assert receiver.seen == []
+    assert cli("run").code == 0
+    assert receiver.pings == ["/p1ng-secret/start", "/p1ng-secret"]
+    assert receiver.alarms == []
+
+
+def test_a_failure_is_pinged_and_told_once_a_day(settings, cli, receiver, world, home) -> None:
+    """With its exit code; the same again after a day, and at once when it had gone meanwhile."""
+    world.fault("status", api="st", status=403)
+    for _ in range(2):
+        assert cli("run").code == 4
+    assert receiver.pings[-1] == "/p1ng-secret/4"
+    (alarm,) = receiver.alarms
+    assert alarm["exit_code"] == 4
+    assert "spring-hvac/attention" in _needs(alarm)
+    assert all(need["message"] and need["hint"] for need in alarm["needs"])
+    world.no_faults()
+    assert cli("run").code == 0
+    world.fault("status", api="st", status=403)
+    assert cli("run").code == 4
+    assert len(receiver.alarms) == 2
+    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
+        sql.execute("UPDATE alarms SET told_at = '2026-01-05T10:00:00.000000Z'")
+        sql.commit()
+    assert cli("run").code == 4
+    assert len(receiver.alarms) == 3
+
+
+def test_an_outage_calls_nobody_at_first(settings, cli, receiver, world) -> None:
+    """It mends itself; the third run in a row is another matter."""
+    world.fault("wrong_json", route="/users")
+    for number in (0, 0, 1):
+        assert cli("run").code == 6
+        assert len(receiver.alarms) == number
+    assert "spring-hvac/leads/" in _needs(receiver.alarms[0])[0]
+
+
+def test_failures_that_pile_up_and_silence_are_told(settings, cli, receiver, world, home) -> None:
+    """From the number on that the settings say; silence from the last new booking on."""
+    settings.write_text(settings.read_text() + "  failures: 2\n  quiet: 5d\n")
+    world.fault("status", method="POST", route="/bookings", status=400, times=2)
+    assert cli("run").code == 5
+    assert [_needs(alarm) for alarm in receiver.alarms] == [["spring-hvac/failures"]]
+    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
+        sql.execute("UPDATE runs SET started_at = '2026-01-05T10:00:00.000000Z'")
+        sql.commit()
+    cli("run")
+    assert _needs(receiver.alarms[-1]) == ["spring-hvac/quiet"]
+    assert "nothing new since 2026-01-05" in receiver.alarms[-1]["needs"][0]["message"]
+
+
+def test_receivers_that_fail_fail_no_run(settings, cli, receiver) -> None:
+    """They are told on stderr, without their addresses; what was not taken is told again."""
+    receiver.status = 500
+    ran = cli("run")
+    assert ran.code == 0
+    assert ran.err.count("warning: the ping was answered with HTTP 500") == 2
+    receiver.close()
+    ran = cli("run")
+    assert ran.code == 0
+    assert "warning: the ping cannot be reached at 127.0.0.1" in ran.err
+    assert "secret" not in ran.text
+
+
+def test_an_alarm_that_nobody_took_is_told_again(settings, cli, receiver, world) -> None:
+    """Being told is having been heard."""
+    world.fault("status", api="st", status=403)
+    receiver.status = 503
+    assert cli("run").code == 4
+    receiver.status = 200
+    assert cli("run").code == 4
+    assert cli("run").code == 4
+    assert len(receiver.alarms) == 2
+
+
+@pytest.mark.timeout(90)
+def test_a_receiver_that_hangs_is_given_up(settings, cli, receiver, monkeypatch) -> None:
+    """After ten seconds; here after one."""
+    monkeypatch.setattr("stcli.alarms.outlets.SECONDS", 1.0)
+    receiver.seconds = 20.0
+    began = time.monotonic()
+    ran = cli("run")
+    assert ran.code == 0
+    assert time.monotonic() - began < 12
+    assert "the ping did not answer" in ran.err
+
+
+def test_a_command_gets_the_alarm_on_its_stdin(home, connected, cli, world, tmp_path) -> None:
+    """One that fails, hangs or does not exist fails no run."""
+    script, told = tmp_path / "tell.py", tmp_path / "told.json"
+    script.write_text(f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read())")
+    world.fault("status", api="st", status=403)
+    settings = home / "settings.yaml"
+    settings.write_text(f"alarms:\n  command: [{sys.executable}, {script}]\n")
+    assert cli("run").code == 4
+    assert json.loads(told.read_text())["needs"]
+    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
+        sql.execute("DELETE FROM alarms")
+        sql.commit()
+    for command, said in (("[/nonexistent/x]", "cannot be run"), ("['false']", "ended with 1")):
+        settings.write_text(f"alarms:\n  command: {command}\n")
+        ran = cli("run")
+        assert ran.code == 4
+        assert f"warning: the alarm command {said}" in ran.err
+
+
+def test_the_textfile_is_what_prometheus_reads(home, connected, cli, tmp_path) -> None:
+    """Every line a sample or its description; each family described once, before its samples."""
+    file = tmp_path / "stcli.prom"
+    (home / "settings.yaml").write_text(f"alarms:\n  textfile: {file}\n")
+    assert cli("run").code == 0
+    described: list[str] = []
+    for line in file.read_text().splitlines():
+        if line.startswith("# TYPE "):
+            assert line.endswith(" gauge")
+            described.append(line.split()[2])
+        elif not line.startswith("# HELP "):
+            assert line.partition("{")[0].partition(" ")[0] == described[-1], line
+            float(line.rpartition(" ")[2])
+    assert len(described) == len(set(described))
+    text = file.read_text()
+    assert "stcli_run_exit_code 0\n" in text
+    assert 'stcli_pass_records{campaign="spring-hvac",pass="leads",outcome="created"} ' in text
+    assert 'stcli_open_failures{campaign="spring-hvac"} 0\n' in text
+    assert list(tmp_path.glob(".stcli.prom*")) == []
+    (home / "settings.yaml").write_text("alarms:\n  textfile: /nonexistent/stcli.prom\n")
+    ran = cli("run")
+    assert ran.code == 0
+    assert "warning: the metrics cannot be written" in ran.err
+
+
+def test_a_run_that_cannot_begin_is_told(settings, cli, receiver, home) -> None:
+    """A damaged database, or campaign files that are none."""
+    (home / "state" / "stcli.db").write_bytes(b"no database at all" * 500)
+    assert cli("run").code == 3
+    assert receiver.pings == ["/p1ng-secret/start", "/p1ng-secret/3"]
+    assert _needs(receiver.alarms[0]) == ["home"]
+
+
+def test_a_broken_campaign_file_is_told(settings, connected, cli, receiver) -> None:
+    """It keeps its campaign from every pass."""
+    connected.write_text("version: 1\n")
+    assert cli("run").code == 3
+    assert _needs(receiver.alarms[0]) == ["spring-hvac/file"]
+
+
+def test_a_locked_campaign_calls_nobody(settings, cli, receiver, home) -> None:
+    """Another run is at work: it tells how it ended."""
+    import os
+
+    from stcli.processes import this_process
+
+    me = this_process(os.environ)
+    cli("run")
+    receiver.seen.clear()
+    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
+        sql.execute(
+            "UPDATE locks SET held = 1, host = ?, pid = ?, process_start = ?, "
+            "expires_at = '2999-01-01T00:00:00.000000Z'",
+            (me.host, me.pid, me.start),
+        )
+        sql.commit()
+    assert cli("run").code == 7
+    assert receiver.pings == ["/p1ng-secret/start"]
+    assert receiver.alarms == []
+
+
+def test_an_address_without_tls_is_refused(home, connected, cli) -> None:
+    """It would be read along with what it tells."""
+    (home / "settings.yaml").write_text("alarms:\n  ping: http://ping.example/secret\n")
+    ran = cli("run")
+    assert ran.code == 0
+    assert "the address of the ping is neither https nor on this machine" in ran.err
+    assert "secret" not in ran.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alarms: {quiet: 5}",
+        "alarms: {repeat: often}",
+        "alarms: {webhok: x}",
+        "alarms: {failures: 0}",
+    ],
+)
+def test_settings_that_cannot_be_are_refused(home, connected, cli, text) -> None:
+    """With their place."""
+    (home / "settings.yaml").write_text(text + "\n")
+    ran = cli("run")
+    assert ran.code == 3, ran.text
+    assert "settings.yaml:1:" in ran.err
