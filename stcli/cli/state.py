@@ -11,7 +11,7 @@ from stcli.cli.arguments import AsJson
 from stcli.cli.output import emit, line, note, plain, table
 from stcli.cli.prompts import confirm
 from stcli.cli.session import application
-from stcli.errors import ExitCode
+from stcli.errors import ExitCode, UsageError
 
 state = typer.Typer(
     add_completion=False,
@@ -37,6 +37,8 @@ def backup(
     The copy holds names and addresses of people: it is private to the user, and so should be the
     place where it goes.
     """
+    if file is not None and str(file) == "-":
+        raise UsageError("a copy is a file, and cannot go to stdout", "Name a file.")
     with application(context) as app:
         made = app.back_up_state(file)
     emit(

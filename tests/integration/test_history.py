@@ -44,6 +44,17 @@ def test_a_failed_run_names_its_log(connected, cli, world, home) -> None:
     assert "error: Referral Factory" in cli("history", "show", found[1]).out
 
 
+def test_a_pass_that_cannot_start_is_in_the_log_too(connected, cli, home) -> None:
+    """By the id that the screen names."""
+    cli("disconnect", "spring-hvac", "--yes")
+    ran = cli("run")
+    assert ran.code == 4
+    found = re.search(r"run (\S+)\n", ran.err)
+    assert found is not None
+    log = (home / "logs" / "stcli.log").read_text()
+    assert any(found[1] in line and "did not start" in line for line in log.splitlines())
+
+
 def test_every_line_has_the_run_and_nobodys_address(connected, cli, world, home) -> None:
     """Also the failure of one person, whose name has a line break."""
     world.someone_new("Zoe\n2026-01-01T00:00:00.000Z INFO - stcli.x: forged")

@@ -375,10 +375,14 @@ def not_started(
     kind: PassKind, subject_name: CampaignName, error: StcliError, now: datetime, *, dry_run: bool
 ) -> PassResult:
     """The result of a pass that was kept from starting, for the report of several passes."""
+    run_id = new_run_id(now)
+    token = current_run.set(run_id)
+    log.warning("%s pass of %s did not start: %s", kind.value, subject_name, error.message)
+    current_run.reset(token)
     return PassResult(
         campaign=subject_name,
         kind=kind,
-        run_id=new_run_id(now),
+        run_id=run_id,
         dry_run=dry_run,
         started_at=now,
         finished_at=now,
