@@ -63,6 +63,7 @@ COMMANDS: dict[str, Entry] = {
         "config", "The campaign file: where it is, what it says, whether it is valid.", _LOOK
     ),
     "state": Entry("state", "The database: copies, and whether it is sound.", _LOOK),
+    "rewards": Entry("rewards", "What qualifications made due in Referral Factory.", _LOOK),
     "diff": Entry("compare", "What differs between the settings of two campaigns.", _LOOK),
     "copy": Entry("compare", "Begin a campaign with another one's settings.", _CONNECT),
     "sandbox": Entry("sandbox", "Both APIs on this machine, to try things out.", _TRY),

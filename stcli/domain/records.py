@@ -247,6 +247,24 @@ class CustomFieldType:
     options: tuple[str, ...] = ()
 
 
+REWARD_METRICS = ("amount", "commission", "coupon", "custom")
+"""The kinds of rewards, as Referral Factory's list of due rewards is asked for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueReward:
+    """A reward that is owed and not yet issued. ``total`` is in the unit of its metric."""
+
+    id: int
+    metric: str
+    reward_id: int | None
+    recipient_id: UserId
+    can_be_issued: bool
+    coupon: str
+    count: int
+    total: float
+
+
 @dataclass(frozen=True, slots=True)
 class NamedOption:
     """A choice that a tenant defines: a business unit, a job type, a marketing campaign, a tag."""

@@ -13,7 +13,7 @@ from stcli.sandbox.calls import Call
 from stcli.sandbox.limits import retry_after
 
 Effect = Literal["never", "at_once", "late", "as_asked"]
-Ending = Literal["answer", "status", "drop", "truncate", "garbage", "wrong"]
+Ending = Literal["answer", "status", "drop", "truncate", "garbage", "wrong", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ COURSES: Mapping[str, Course] = {
     "truncate": Course("at_once", "truncate"),
     "garbage": Course("as_asked", "garbage"),
     "wrong_json": Course("as_asked", "wrong"),
+    "error_as_success": Course("as_asked", "error"),
     "redirect": Course("never", "status"),
     "expire_token": Course("at_once", "answer", "expire_token"),
     "refuse_position": Course("at_once", "answer", "refuse_position"),

@@ -93,8 +93,9 @@ class Gateway:
             case "garbage":
                 await exchange.answer(Answer(200), raw=GARBAGE_BODY)
                 return 200
-            case "wrong":
-                await exchange.answer(Answer(200, WRONG_JSON))
+            case "wrong" | "error":
+                body = WRONG_JSON if course.ending == "wrong" else api.fault_body(500)
+                await exchange.answer(Answer(200, body))
                 return 200
             case "truncate":
                 await exchange.truncate(answer, reset=fault.reset)

@@ -180,6 +180,17 @@ class Ledger:
             ).all()
         return [_entry(row) for row in rows]
 
+    def count_in_doubt(self, campaign: CampaignName, tenant: str) -> int:
+        """Bookings of this campaign that were asked for and not answered for yet."""
+        with self._database.read() as sql:
+            return int(
+                sql.exec_driver_sql(
+                    "SELECT count(*) FROM ledger WHERE tenant = ? AND campaign = ? "
+                    "AND state IN ('intent', 'in_doubt')",
+                    (tenant, campaign),
+                ).scalar_one()
+            )
+
     def count_done(self, scope: LedgerScope) -> int:
         """How many people have their booking, or several."""
         return self._count(scope, "'booked', 'linked', 'several'")

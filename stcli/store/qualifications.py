@@ -112,6 +112,16 @@ class Qualifications:
                 for r in rows
             ]
 
+    def held(self, campaign: CampaignName, tenant: str) -> tuple[int, datetime | None]:
+        """How many wait for their time (``hold_days``), and when the first one's comes."""
+        with self._database.read() as sql:
+            number, first = sql.exec_driver_sql(
+                "SELECT count(*), min(evaluate_at) FROM qualifications WHERE campaign = ? "
+                "AND tenant = ? AND evaluate_at IS NOT NULL AND state IN ('open', 'intent')",
+                (campaign, tenant),
+            ).one()
+            return int(number), optional_instant(first)
+
     def counts(self, campaign: CampaignName, tenant: str) -> dict[QualificationState, int]:
         with self._database.read() as sql:
             rows = sql.exec_driver_sql(

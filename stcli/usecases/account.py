@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-from stcli.domain.records import Campaign
+from stcli.domain.records import Campaign, DueReward
 from stcli.usecases.ports import ReferralGateway
 
 
@@ -14,6 +14,14 @@ async def list_campaigns(
 ) -> Sequence[Campaign]:
     async with opened as referral:
         return await referral.campaigns()
+
+
+async def due_rewards(
+    opened: AbstractAsyncContextManager[ReferralGateway], metrics: Sequence[str]
+) -> list[DueReward]:
+    """Rewards owed and not yet issued, metric by metric."""
+    async with opened as referral:
+        return [reward for metric in metrics for reward in await referral.due_rewards(metric)]
 
 
 async def prove_token(opened: AbstractAsyncContextManager[ReferralGateway]) -> int:

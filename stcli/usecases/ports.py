@@ -20,6 +20,7 @@ from stcli.domain.records import (
     CustomerContact,
     CustomerJob,
     CustomFieldType,
+    DueReward,
     FeedPage,
     Job,
     JobEvent,
@@ -140,6 +141,10 @@ class ReferralGateway(Protocol):
 
     async def campaign(self, identifier: str) -> Campaign:
         """By code or id; unknown: ``RecordNotFound``."""
+        ...
+
+    async def due_rewards(self, metric: str) -> Sequence[DueReward]:
+        """What is owed and not yet issued, of one of ``REWARD_METRICS``."""
         ...
 
     async def users_page(self, page: int, *, with_counts: bool = False) -> UserPage:

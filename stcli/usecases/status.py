@@ -14,6 +14,7 @@ from stcli.errors import ConfigurationError
 from stcli.store.runs import Run
 from stcli.store.state import State
 from stcli.usecases.connection import waiting_text
+from stcli.usecases.passes.runner import tenant_key
 from stcli.usecases.readiness import TabStatus, tab_status
 from stcli.usecases.report import SCHEMA_VERSION, instant
 
@@ -27,6 +28,10 @@ class CampaignStatus:
     open_failures: int
     advice: str
     problem: str = ""
+    working: tuple[str, datetime] | None = None
+    held: int = 0
+    held_until: datetime | None = None
+    in_doubt: int = 0
 
 
 LoadedFile = tuple[CampaignConfig, Mapping[Tab, TabVerdict]]
@@ -37,6 +42,7 @@ def campaign_status(
     load: Callable[[CampaignName], LoadedFile],
     state: State | None,
     now: datetime,
+    working: Callable[[CampaignName], tuple[str, datetime] | None],
 ) -> CampaignStatus:
     """One campaign; a file that cannot be read is told, not raised, so that status always answers."""
     from stcli.domain.connection import State as ConnectionState
@@ -48,9 +54,13 @@ def campaign_status(
     )
     tabs: dict[Tab, TabStatus] = {}
     problem = ""
+    held, held_until, in_doubt = 0, None, 0
     try:
         config, verdicts = load(name)
         tabs = tab_status(config, verdicts)
+        if state is not None:
+            held, held_until = state.qualifications.held(name, tenant_key(config))
+            in_doubt = state.ledger.count_in_doubt(name, tenant_key(config))
     except ConfigurationError as error:
         problem = error.message
     advice = waiting_text(connection, now) or next_step(connection)
@@ -66,12 +76,32 @@ def campaign_status(
         0 if state is None else state.failures.open_count(name),
         advice,
         problem,
+        working=None if state is None else working(name),
+        held=held,
+        held_until=held_until,
+        in_doubt=in_doubt,
     )
 
 
-def status_document(campaigns: Sequence[CampaignStatus]) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class ScheduleStatus:
+    """What calls the passes: in words, and when next; ``problem``: why that cannot be told."""
+
+    text: str = ""
+    next_run: datetime | None = None
+    problem: str = ""
+
+
+def status_document(
+    campaigns: Sequence[CampaignStatus], schedule: ScheduleStatus
+) -> dict[str, object]:
     return {
         "schema_version": SCHEMA_VERSION,
+        "schedule": {
+            "installed": bool(schedule.text),
+            "next_run": instant(schedule.next_run),
+            **({"problem": schedule.problem} if schedule.problem else {}),
+        },
         "campaigns": [
             {
                 "campaign": c.name,
@@ -94,6 +124,11 @@ def status_document(campaigns: Sequence[CampaignStatus]) -> dict[str, object]:
                     for kind, run in c.last_runs.items()
                 },
                 "open_failures": c.open_failures,
+                "running": None
+                if c.working is None
+                else {"by": c.working[0], "since": instant(c.working[1])},
+                "held": {"leads": c.held, "until": instant(c.held_until)},
+                "in_doubt": c.in_doubt,
                 "advice": c.advice,
                 **({"problem": c.problem} if c.problem else {}),
             }

@@ -42,6 +42,8 @@ TESTS: dict[str, str] = {
     "wrong JSON after the commit": (
         f"{CLIENTS_ST}::test_write_with_a_doubtful_answer_is_never_repeated"
     ),
+    "error as success": "test_exactly_once.py::test_an_error_that_came_as_a_success_is_no_empty_list",
+    "error as success after the commit": BOOKINGS,
     "slow": f"{CLIENTS_ST}::test_trickling_answer_is_given_up",
     "slower than the timeout": f"{CLIENTS_ST}::test_late_answers_to_a_read_end_as_unavailable",
     "token expires early": f"{CLIENTS_ST}::test_refused_token_is_replaced_once",

@@ -38,6 +38,8 @@ MENU: dict[str, dict[str, Any]] = {
     "HTML after the commit": {"kind": "garbage", "commit": True},
     "wrong JSON": {"kind": "wrong_json"},
     "wrong JSON after the commit": {"kind": "wrong_json", "commit": True},
+    "error as success": {"kind": "error_as_success"},
+    "error as success after the commit": {"kind": "error_as_success", "commit": True},
     "slow": {"kind": "delay", "seconds": 0.4},
     "slower than the timeout": {"kind": "delay", "seconds": 1.3, "api": "st"},
     "token expires early": {"kind": "expire_token", "api": "st"},
@@ -51,7 +53,15 @@ MENU: dict[str, dict[str, Any]] = {
     "redirect": {"kind": "redirect"},
     "late commit": {"kind": "late_commit"},
 }
-RARE = ("429, seconds, RF", "maintenance", "redirect", "secret revoked", "wrong JSON", "slow")
+RARE = (
+    "429, seconds, RF",
+    "maintenance",
+    "redirect",
+    "secret revoked",
+    "wrong JSON",
+    "error as success",
+    "slow",
+)
 """What ends a pass, or costs time, at every request is rarer, so that something happens at all."""
 
 

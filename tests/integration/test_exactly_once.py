@@ -83,6 +83,40 @@ def test_a_doubtful_booking_that_exists_is_found_at_once(connected, cli, world) 
     _one_each(world)
 
 
+@pytest.mark.parametrize("route", ["/bookings", "/export/bookings", "/users"])
+def test_an_error_that_came_as_a_success_is_no_empty_list(
+    connected, cli, world, home, route
+) -> None:
+    """The database is lost and the lists that would show the bookings answer 200 with an error."""
+    cli("leads", "run", "--limit", "20")
+    for file in (home / "state").glob("stcli.db*"):
+        file.unlink()
+    for words in (
+        ("connect", "spring-hvac", "--tenant-id", "985798691"),
+        ("requests", "approve", "spring-hvac"),
+        ("finalize", "spring-hvac", "--client-id", CLIENT_ID, "--booking-provider", "4521"),
+    ):
+        assert cli(*words).code == 0
+    world.fault("error_as_success", method="GET", route=route)
+    ran = cli("leads", "run", "--json")
+    assert ran.code == 6, ran.text
+    assert ran.document["counts"]["created"] == 0
+    world.no_faults()
+    assert cli("leads", "run", "--json").document["counts"]["linked"] == 20
+    _one_each(world)
+
+
+def test_a_look_up_that_answers_with_an_error_books_nothing(connected, cli, world) -> None:
+    """Unanswered writes, and 200 with an error when their bookings are asked for."""
+    world.fault("lose_answer", method="POST", route="/bookings", every=3)
+    world.fault("error_as_success", method="GET", route="/bookings")
+    for _ in range(2):
+        assert cli("leads", "run").code in (0, 6)
+    world.no_faults()
+    _until_quiet(cli)
+    _one_each(world)
+
+
 def test_a_server_that_is_down_ends_the_pass(connected, cli, world) -> None:
     """Silent writes in a row: exit 6, the rest is left for the next pass."""
     world.fault("status", method="POST", route="/bookings", status=500)

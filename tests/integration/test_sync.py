@@ -187,6 +187,17 @@ def test_an_import_that_was_cut_short_is_not_done(synced, cli) -> None:
     run_sync(cli, code=3)
 
 
+@pytest.mark.parametrize("route", ["/suppressions", "/customers/contacts", "/users"])
+def test_an_error_that_came_as_a_success_enrols_nobody_more(synced, cli, world, route) -> None:
+    """Whoever asked for no mail stays out, and whoever is there already is found."""
+    world.fault("error_as_success", method="GET", route=route)
+    ran = cli("sync", "run", "--json")
+    assert ran.code == 6, ran.text
+    assert ran.document["counts"]["created"] == 0
+    world.no_faults()
+    assert run_sync(cli)["skipped"]["suppressed"] == 1
+
+
 def test_a_paused_campaign_enrols_nobody(synced, cli, world) -> None:
     """A warning, no error; when it goes on, everybody is enrolled."""
     world.post("/rf/campaigns/spring-hvac", status="paused")

@@ -31,7 +31,7 @@ from stcli.clients.referralfactory import wire
 from stcli.clients.retry import Again, RetryPolicy, retry_after_seconds
 from stcli.clients.transport import Answer, NotSent, Transport, checked_url, header_value
 from stcli.domain.ids import RfCampaignId, UserId
-from stcli.domain.records import Campaign, Person, UserPage
+from stcli.domain.records import Campaign, DueReward, Person, UserPage
 from stcli.domain.secret import Secret
 from stcli.errors import (
     ApiError,
@@ -110,9 +110,7 @@ class ReferralFactoryClient:
         async def fetch(number: int) -> tuple[Sequence[Campaign], bool]:
             answer = await self._accepted("GET", "/campaigns", query=_page_query(number))
             page = decoded(answer, wire.CAMPAIGNS, SYSTEM, is_write=False)
-            records = _converted(
-                answer, lambda: [document.record() for document in page.data or ()]
-            )
+            records = _converted(answer, lambda: [document.record() for document in page.data])
             return records, page.has_next(number, PAGE_SIZE)
 
         return await all_pages(fetch, f"{SYSTEM}'s list of campaigns")
@@ -121,6 +119,19 @@ class ReferralFactoryClient:
         answer = await self._accepted("GET", "/campaigns/{identifier}", identifier=identifier)
         document = decoded(answer, wire.CAMPAIGN, SYSTEM, is_write=False)
         return _converted(answer, document.data.record)
+
+    async def due_rewards(self, metric: str) -> Sequence[DueReward]:
+        async def fetch(number: int) -> tuple[Sequence[DueReward], bool]:
+            answer = await self._accepted(
+                "GET", "/rewards/due/{identifier}", identifier=metric, query=_page_query(number)
+            )
+            page = decoded(answer, wire.REWARDS, SYSTEM, is_write=False)
+            records = _converted(
+                answer, lambda: [document.record(metric) for document in page.data]
+            )
+            return records, page.has_next(number, PAGE_SIZE)
+
+        return await all_pages(fetch, f"{SYSTEM}'s list of due rewards")
 
     async def users_page(self, page: int, *, with_counts: bool = False) -> UserPage:
         query = _page_query(page)

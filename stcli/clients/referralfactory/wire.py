@@ -6,6 +6,7 @@ and an empty list where an object is empty, so both are read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Generic, TypeVar
@@ -13,7 +14,14 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from stcli.domain.ids import RfCampaignId, UserId
-from stcli.domain.records import Campaign, CampaignField, Person, PersonType, UserPage
+from stcli.domain.records import (
+    Campaign,
+    CampaignField,
+    DueReward,
+    Person,
+    PersonType,
+    UserPage,
+)
 
 Item = TypeVar("Item")
 
@@ -38,9 +46,10 @@ class PageMeta(msgspec.Struct):
 
 
 class Page(msgspec.Struct, Generic[Item]):
-    """A page of a list; ``links.next`` is null at the end."""
+    """A page of a list; ``links.next`` is null at the end. An answer without ``data``, such as an
+    error that came with 200, must never look like an empty list."""
 
-    data: list[Item] | None = None
+    data: list[Item]
     links: Links | list[Any] | None = None
     meta: PageMeta | list[Any] | None = None
 
@@ -50,7 +59,7 @@ class Page(msgspec.Struct, Generic[Item]):
             return self.links.next is not None
         if isinstance(self.meta, PageMeta) and self.meta.last_page is not None:
             return int(self.meta.current_page or page) < int(self.meta.last_page)
-        return len(self.data or ()) >= per_page
+        return len(self.data) >= per_page
 
 
 class MetaField(msgspec.Struct):
@@ -115,6 +124,31 @@ class UserDocument(msgspec.Struct):
             meta=_meta(self.meta),
             referrals=_count(counts.referrals),
             qualified_referrals=_count(counts.qualified_referrals),
+        )
+
+
+class RewardDocument(msgspec.Struct):
+    """A reward that is owed."""
+
+    id: Number
+    recipient_id: Number
+    reward_id: Number | None = None
+    can_be_issued: bool | int | None = None
+    coupon: str | None = None
+    count: Number | None = None
+    total: float | str | None = None
+
+    def record(self, metric: str) -> DueReward:
+        """``ValueError``: a number that is none."""
+        return DueReward(
+            id=_identifier(self.id),
+            metric=metric,
+            reward_id=None if self.reward_id is None else _identifier(self.reward_id),
+            recipient_id=UserId(_identifier(self.recipient_id)),
+            can_be_issued=bool(self.can_be_issued),
+            coupon=self.coupon or "",
+            count=_count(self.count) or 0,
+            total=_amount(self.total),
         )
 
 
@@ -196,6 +230,7 @@ _LISTED_USER = msgspec.json.Decoder(UserDocument)
 _ANY_USER = msgspec.json.Decoder(dict[str, Any])
 CAMPAIGN = msgspec.json.Decoder(One[CampaignDocument])
 CAMPAIGNS = msgspec.json.Decoder(Page[CampaignDocument])
+REWARDS = msgspec.json.Decoder(Page[RewardDocument])
 
 
 def user_page(document: Page[msgspec.Raw], number: int, per_page: int) -> UserPage:
@@ -206,7 +241,7 @@ def user_page(document: Page[msgspec.Raw], number: int, per_page: int) -> UserPa
     """
     people: list[Person | None] = []
     unreadable: list[str] = []
-    for entry in document.data or ():
+    for entry in document.data:
         try:
             people.append(_LISTED_USER.decode(entry).record())
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError):
@@ -288,6 +323,13 @@ def _identifier(value: Number) -> int:
     if not 0 <= number < 2**63:
         raise ValueError("not an identifier")
     return number
+
+
+def _amount(value: float | str | None) -> float:
+    amount = float(value or 0)
+    if not math.isfinite(amount):
+        raise ValueError("an amount that is no number")
+    return amount
 
 
 def _count(value: Number | None) -> int | None:

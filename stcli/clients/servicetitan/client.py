@@ -204,7 +204,7 @@ class ServiceTitanClient:
         async def fetch(number: int) -> tuple[Sequence[Booking], bool]:
             query = {**filters, "page": str(number), "pageSize": str(PAGE_SIZE)}
             page = await self._get(_BOOKINGS, wire.BOOKINGS, query)
-            records = [document.record() for document in page.data or ()]
+            records = [document.record() for document in page.data]
             # Newest first: an older one ends it, also where the server ignored the filter.
             has_older = any(record.created_on < since for record in records)
             return records, bool(page.has_more) and not has_older
@@ -369,7 +369,7 @@ class ServiceTitanClient:
         async def fetch(number: int) -> tuple[Sequence[Record], bool]:
             query = {**(filters or {}), "page": str(number), "pageSize": str(page_size)}
             page = await self._get(endpoint, decoder, query)
-            return [convert(document) for document in page.data or ()], bool(page.has_more)
+            return [convert(document) for document in page.data], page.has_more
 
         return await all_pages(fetch, f"{SYSTEM}'s list of {what}", most_pages=most_pages)
 
@@ -384,7 +384,7 @@ class ServiceTitanClient:
         if position:
             query["from"] = position
         feed = await self._get(endpoint, decoder, query)
-        records = chain.from_iterable(convert(document) for document in feed.data or ())
+        records = chain.from_iterable(convert(document) for document in feed.data)
         token = next_position(
             position, feed.continue_from, feed.has_more, f"{SYSTEM}'s feed {endpoint}"
         )

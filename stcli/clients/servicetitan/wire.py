@@ -31,17 +31,21 @@ Item = TypeVar("Item")
 
 
 class Page(msgspec.Struct, Generic[Item], rename="camel"):
-    """``PaginatedResponse``: ``hasMore`` tells whether another page follows."""
+    """``PaginatedResponse``: ``hasMore`` tells whether another page follows.
 
-    data: list[Item] | None = None
-    has_more: bool | None = None
+    Both are required, as in the vendor's documents: an answer without records, such as an error that
+    came with 200, must never look like an empty list.
+    """
+
+    data: list[Item]
+    has_more: bool
 
 
 class Feed(msgspec.Struct, Generic[Item], rename="camel"):
     """``ExportResponse``: ``continueFrom`` goes into the next request's ``from``."""
 
     has_more: bool
-    data: list[Item] | None = None
+    data: list[Item]
     continue_from: str | None = None
 
 

@@ -194,7 +194,7 @@ def test_error_page_is_not_a_missing_user() -> None:
         ({"data": [USER], "links": {"next": "x"}}, (2, 3, 251, True)),
         ({"data": [USER], "meta": {"current_page": 2, "last_page": 3}}, (2, 3, 251, True)),
         ({"data": [USER] * 250}, (2, 3, 500, True)),
-        ({"data": None, "links": {"next": None}, "meta": {}}, (2, 2, 250, False)),
+        ({"data": [], "links": {"next": None}, "meta": {}}, (2, 2, 250, False)),
     ],
 )
 def test_user_pages(document_of_page: Any, expected: Any) -> None:

@@ -279,13 +279,17 @@ def test_contact_of_any_kind() -> None:
 
 def test_suppression() -> None:
     """Those that are no longer active are told apart; an entry without an address is none."""
-    page = {"data": [{"id": 1, "email": "Ada@example.com", "active": False, "modifiedOn": TIME}]}
+    page = {
+        "data": [{"id": 1, "email": "Ada@example.com", "active": False, "modifiedOn": TIME}],
+        "hasMore": False,
+    }
     found = st.SUPPRESSIONS.decode(json.dumps(page))
-    assert found.data is not None
     one = found.data[0].record()
     assert (one.email, one.active, one.modified_on) == ("Ada@example.com", False, AT)
     with pytest.raises(msgspec.ValidationError):
-        st.SUPPRESSIONS.decode(json.dumps({"data": [{"active": True, "modifiedOn": TIME}]}))
+        st.SUPPRESSIONS.decode(
+            json.dumps({"data": [{"active": True, "modifiedOn": TIME}], "hasMore": False})
+        )
 
 
 @pytest.mark.parametrize(
@@ -317,10 +321,11 @@ def test_custom_field_types() -> None:
         "data": [
             {"id": 3, "name": "Choice", "dataType": "Dropdown", "dataTypeOptions": ["A", "B"]},
             {"id": 4, "name": None, "dataType": None, "dataTypeOptions": None},
-        ]
+        ],
+        "hasMore": False,
     }
     found = st.CUSTOM_FIELD_TYPES.decode(json.dumps(page))
-    full, bare = [document.record() for document in found.data or ()]
+    full, bare = [document.record() for document in found.data]
     assert (full.name, full.data_type, full.options) == ("Choice", "Dropdown", ("A", "B"))
     assert (bare.id, bare.name, bare.data_type, bare.options) == (4, "", "", ())
 
@@ -449,3 +454,29 @@ def test_error_bodies_of_any_kind() -> None:
     assert trace_id({"traceId": "ann@example.com"}) == ""
     assert trace_id({"traceId": "00-aB:1|x.y_z"}) == "00-aB:1|x.y_z"
     assert explained("", [], "", "HTTP 400") == "HTTP 400"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"title": "An internal error occurred.", "status": 500, "traceId": "00-abc", "data": None},
+        {"title": "Bad", "status": 400, "errors": {}, "data": {}},
+        {"data": None, "hasMore": False, "continueFrom": "x"},
+        {"hasMore": False, "continueFrom": "x"},
+        {"data": []},
+    ],
+)
+def test_an_error_is_no_empty_list(body: Any) -> None:
+    """Whatever came with 200: without records and an end that is told, it is no list."""
+    for decoder in (st.BOOKINGS, st.SUPPRESSIONS, st.CUSTOM_FIELD_TYPES, st.BOOKINGS_FEED):
+        with pytest.raises(msgspec.ValidationError):
+            decoder.decode(json.dumps(body))
+
+
+@pytest.mark.parametrize("body", [{}, {"code": 500, "message": "Server error."}, {"data": None}])
+def test_an_error_is_no_empty_list_of_referral_factory(body: Any) -> None:
+    """Its pages need not tell more than their records."""
+    for decoder in (rf.USERS, rf.CAMPAIGNS, rf.REWARDS):
+        with pytest.raises(msgspec.ValidationError):
+            decoder.decode(json.dumps(body))
