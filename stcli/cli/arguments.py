@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's local name.")]
+from stcli.errors import StcliError
+from stcli.paths import find_home
+
+
+def complete_campaign(incomplete: str) -> list[str]:
+    """The names of this home's campaigns, for a shell that completes."""
+    try:
+        names = find_home(os.environ).campaign_names()
+    except (StcliError, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Campaign = Annotated[
+    str,
+    typer.Argument(
+        metavar="CAMPAIGN", help="The campaign's local name.", autocompletion=complete_campaign
+    ),
+]
 OptionalCampaign = Annotated[
     str | None,
-    typer.Argument(metavar="[CAMPAIGN]", help="May be left out where there is only one."),
+    typer.Argument(
+        metavar="[CAMPAIGN]",
+        help="May be left out where there is only one.",
+        autocompletion=complete_campaign,
+    ),
 ]
 CampaignAndCode = Annotated[
     list[str],

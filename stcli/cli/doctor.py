@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stcli.cli.arguments import AsJson
+from stcli.cli.arguments import AsJson, complete_campaign
 from stcli.cli.output import emit, line, note, plain
 from stcli.cli.schedule import program
 from stcli.cli.session import application, chosen_campaign
@@ -26,7 +26,10 @@ APPS = {"doctor": doctor}
 def examine(
     context: typer.Context,
     campaign: Annotated[
-        str | None, typer.Argument(metavar="[CAMPAIGN]", help="Left out: every campaign.")
+        str | None,
+        typer.Argument(
+            metavar="[CAMPAIGN]", help="Left out: every campaign.", autocompletion=complete_campaign
+        ),
     ] = None,
     as_cron: Annotated[
         bool,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stcli.cli.arguments import AsJson
+from stcli.cli.arguments import AsJson, complete_campaign
 from stcli.cli.output import emit, line, note, plain, table
 from stcli.cli.session import application, chosen_campaign, log_place
 from stcli.domain.outcome import PassKind
@@ -24,13 +24,18 @@ APPS = {"history": history}
 def list_runs(
     context: typer.Context,
     campaign: Annotated[
-        str | None, typer.Argument(metavar="[CAMPAIGN]", help="Left out: every campaign.")
+        str | None,
+        typer.Argument(
+            metavar="[CAMPAIGN]", help="Left out: every campaign.", autocompletion=complete_campaign
+        ),
     ] = None,
     kind: Annotated[PassKind | None, typer.Option("--pass", help="Only this kind.")] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only what failed, in part too, or was stopped.")
     ] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, metavar="N")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many to list.")
+    ] = 20,
     as_json: AsJson = False,
 ) -> int:
     """The newest passes, newest first; they are kept for 400 days."""

@@ -92,7 +92,7 @@ def show(
 @map_app.command(epilog="Example: stcli map fields spring-hvac --tab sync --online")
 def fields(
     context: typer.Context,
-    campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]")] = None,
+    campaign: OptionalCampaign = None,
     tab: AnyTab = TabName.LEADS,
     online: Annotated[
         bool, typer.Option("--online", help="With the real fields and names of both systems.")

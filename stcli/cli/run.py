@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stcli.cli.arguments import AllowMassChange, AsJson, DryRun, Limit, read_duration
+from stcli.cli.arguments import (
+    AllowMassChange,
+    AsJson,
+    DryRun,
+    Limit,
+    complete_campaign,
+    read_duration,
+)
 from stcli.cli.output import emit, note, plain
 from stcli.cli.passes import show_result
 from stcli.cli.session import application, chosen_campaign, log_defect, log_place
@@ -52,7 +59,10 @@ class Ended:
 def run_all(
     context: typer.Context,
     campaigns: Annotated[
-        list[str] | None, typer.Argument(metavar="[CAMPAIGN]…", help="Which campaigns.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[CAMPAIGN]…", help="Which campaigns.", autocompletion=complete_campaign
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every campaign of this home.")] = False,
     dry_run: DryRun = False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stcli.cli.arguments import AsJson
+from stcli.cli.arguments import AsJson, complete_campaign
 from stcli.cli.output import emit, line, note
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode, UsageError
@@ -48,7 +48,10 @@ class Cadence(StrEnum):
 
 
 Campaigns = Annotated[
-    list[str] | None, typer.Argument(metavar="[CAMPAIGN]…", help="Which campaigns; else all.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[CAMPAIGN]…", help="Which campaigns; else all.", autocompletion=complete_campaign
+    ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every campaign of this home, later ones too.")]
 Every = Annotated[

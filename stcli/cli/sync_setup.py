@@ -58,7 +58,8 @@ def setup(
         str | None, typer.Option("--type", metavar="ongoing|one_time", help="Once, or kept up.")
     ] = None,
     customer_type: Annotated[
-        str | None, typer.Option("--customer-type", metavar="Residential|Commercial")
+        str | None,
+        typer.Option("--customer-type", metavar="Residential|Commercial", help="Only these."),
     ] = None,
     tags: Annotated[
         list[str] | None, typer.Option("--tag", metavar="NAME", help="Only who has one of these.")
