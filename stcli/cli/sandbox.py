@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stcli.cli.output import line, note
 from stcli.errors import ExitCode, UsageError
+from stcli.paths import write_private
 
 sandbox = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Both APIs on this machine, to try things out."
@@ -38,6 +40,12 @@ def serve(
     newest_first: Annotated[
         bool, typer.Option("--newest-first", help="Order of Referral Factory's user list.")
     ] = False,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--env-file", help="Also write addresses and secrets to this file, for a shell to read."
+        ),
+    ] = None,
 ) -> int:
     """Serve Referral Factory and ServiceTitan on loopback until Ctrl-C.
 
@@ -66,6 +74,20 @@ def serve(
         line(
             f"# move the world on: POST {addresses.control_url}/bookings/ID/convert, /jobs/ID/status"
         )
+        if env_file is not None:
+            secrets = {
+                "STCLI_RF_TOKEN": known.rf_token,
+                "STCLI_ST_APP_KEY": known.app_key,
+                "STCLI_ST_CLIENT_SECRET": known.client_secret,
+            }
+            shown = {
+                "SANDBOX_CLIENT_ID": known.client_id,
+                "SANDBOX_BOOKING_PROVIDER": str(known.booking_provider),
+            }
+            values = {**addresses.environment(), **secrets, **shown}
+            text = "".join(f"export {name}={value}\n" for name, value in values.items())
+            write_private(env_file, text)
+            note(f"Read them into a shell with: . {env_file}")
         note("Serving; Ctrl-C ends it.")
         import sys
 

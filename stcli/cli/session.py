@@ -114,12 +114,15 @@ def campaign_and_ids(
 
 
 def chosen_campaign(application: Application, name: str | None) -> CampaignName:
-    """The campaign that was named, or the only one there is."""
+    """The campaign that was named, or the settings' default, or the only one there is."""
     from stcli.domain.ids import CampaignName
     from stcli.paths import campaign_name
 
     if name is not None:
         return CampaignName(campaign_name(name))
+    default = application.settings.default_campaign
+    if default is not None:
+        return CampaignName(campaign_name(default))
     names = application.files.names()
     if len(names) == 1:
         return names[0]
@@ -129,5 +132,5 @@ def chosen_campaign(application: Application, name: str | None) -> CampaignName:
         )
     raise UsageError(
         "there are several campaigns, so name one: " + ", ".join(names),
-        "Put the name behind the command.",
+        "Put the name behind the command, or choose one in settings.yaml: default_campaign: …",
     )

@@ -236,7 +236,6 @@ class AccountSettings(Written):
 
     version: Version = 1
     default_campaign: FilledText | None = None
-    reviewer: Text = ""
     secrets: dict[Literal["rf_token", "st_app_key", "st_client_secret"], SecretCommand] = Field(
         default_factory=dict
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stcli.domain.campaign import AccountSettings, Alarms
+from stcli.errors import EXIT_CODE_MEANINGS
 from tests.reference import DOCS, documented, pages
 
 STCLI = Path(sys.executable).with_name("stcli")
@@ -107,3 +110,33 @@ def _completer(script: str) -> str:
     line = next(line for line in script.splitlines() if line.startswith("complete "))
     words = line.split()
     return words[words.index("-F") + 1]
+
+
+def test_every_variable_is_documented() -> None:
+    """Those that the source reads, and no others."""
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (DOCS.parent / "stcli").rglob("*.py")
+        if "sandbox" not in path.parts
+    )
+    read = set(re.findall(r'"(STCLI_[A-Z_]+[A-Z])"', source))
+    page = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(STCLI_[A-Z_]+[A-Z])`", page, re.MULTILINE))
+    assert read == told
+
+
+def test_every_setting_is_documented() -> None:
+    """The keys of ``settings.yaml``, and those of ``alarms``."""
+    page = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
+    part = page[page.index("## settings.yaml") : page.index("## Campaign files")]
+    assert set(re.findall(r"^\| `(\w+)`", part, re.MULTILINE)) == set(AccountSettings.model_fields)
+    alarms = (DOCS / "unattended.md").read_text(encoding="utf-8")
+    block = alarms[alarms.index("\nalarms:\n") :].partition("```")[0]
+    assert set(re.findall(r"^  (\w+):", block, re.MULTILINE)) == set(Alarms.model_fields)
+
+
+def test_exit_codes_are_documented() -> None:
+    """As the errors have them."""
+    page = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
+    for code, meaning in EXIT_CODE_MEANINGS.items():
+        assert f"| {int(code)} | {meaning} |" in page
