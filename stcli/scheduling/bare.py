@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stcli.errors import StateError
 from stcli.scheduling.job import Job
 from stcli.scheduling.programs import called
+from stcli.scheduling.systemd_units import command_line
 
 SECONDS = 120.0
-_CREDENTIALS = (
-    "LoadCredential",
-    "LoadCredentialEncrypted",
-    "SetCredential",
-    "SetCredentialEncrypted",
-)
 
 
 def as_cron(job: Job, words: Sequence[str], environment: Mapping[str, str]) -> bytes:
@@ -33,34 +32,53 @@ def as_cron(job: Job, words: Sequence[str], environment: Mapping[str, str]) -> b
 
 
 def as_service(job: Job, words: Sequence[str], environment: Mapping[str, str]) -> bytes:
-    """What the command prints as a transient service with the environment and the credentials of
-    the installed one, drop-ins included."""
-    properties = [f"Environment={name}={value}" for name, value in job.environment.items()]
-    asked = [part for name in _CREDENTIALS for part in ("--property", name)]
-    shown = called(
-        [
-            "systemctl",
-            "--user",
-            "show",
-            f"{job.name}.service",
-            "--property=EnvironmentFiles",
-            *asked,
-        ],
-        environment=environment,
+    """What the command prints as a service that differs from the installed one by its command only:
+    its file and every drop-in are copied to a unit of this session's, which is removed again."""
+    runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    folder = Path(runtime) / "systemd" / "user"
+    unit = f"{job.name}-check-{os.getpid()}.service"
+    changes = folder / f"{unit}.d"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        changes.mkdir()
+        with tempfile.TemporaryDirectory(prefix="stcli-check-", dir=runtime) as kept:
+            result = Path(kept) / "result.json"
+            for number, text in enumerate(_parts_of(f"{job.name}.service", environment)):
+                file = folder / unit if number == 0 else changes / f"{number:03d}.conf"
+                file.write_text(text, encoding="utf-8")
+            command = command_line((*job.program, *words))
+            (changes / "999.conf").write_text(
+                f"[Service]\nExecStart=\nExecStart={command}\nStandardOutput=truncate:{result}\n",
+                encoding="utf-8",
+            )
+            _systemctl(environment, "daemon-reload")
+            # It ends as the checks do, so how it ended says nothing; what it printed does.
+            _systemctl(environment, "start", unit)
+            return result.read_bytes() if result.exists() else b""
+    except OSError as error:
+        raise StateError(
+            f"the check cannot be run as a service: {error.strerror or error}",
+            f"Look at the service itself: systemctl --user status {job.name}.service",
+        ) from error
+    finally:
+        shutil.rmtree(changes, ignore_errors=True)
+        (folder / unit).unlink(missing_ok=True)
+        _systemctl(environment, "daemon-reload")
+
+
+def _parts_of(unit: str, environment: Mapping[str, str]) -> list[str]:
+    """The text of a unit's file, and of its drop-ins in their order."""
+    shown = _systemctl(environment, "show", unit, "--property=FragmentPath,DropInPaths")
+    told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    paths = [told.get("FragmentPath", ""), *shlex.split(told.get("DropInPaths", ""))]
+    return [Path(path).read_text(encoding="utf-8") for path in paths]
+
+
+def _systemctl(environment: Mapping[str, str], *words: str) -> str:
+    ended = called(
+        ["systemctl", "--user", "--no-pager", *words], environment=environment, seconds=SECONDS
     )
-    for line in shown.stdout.decode("utf-8", "replace").splitlines():
-        name, _, value = line.partition("=")
-        if not value:
-            continue
-        if name == "EnvironmentFiles":
-            value = value.partition(" (")[0]
-            properties.append(f"EnvironmentFile={value}")
-        elif name in _CREDENTIALS:
-            properties += [f"{name}={one}" for one in value.split()]
-    command = ["systemd-run", "--user", "--quiet", "--wait", "--pipe", "--collect"]
-    for one in properties:
-        command += ["--property", one]
-    return _output([*command, "--", *job.program, *words], dict(environment), cwd="/")
+    return ended.stdout.decode("utf-8", "replace")
 
 
 def _output(words: Sequence[str], environment: Mapping[str, str], *, cwd: str) -> bytes:

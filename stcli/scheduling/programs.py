@@ -11,7 +11,11 @@ SECONDS = 20.0
 
 
 def called(
-    words: Sequence[str], *, environment: Mapping[str, str], given: bytes | None = None
+    words: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    given: bytes | None = None,
+    seconds: float = SECONDS,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end, in a plain locale, so that its words are those we know."""
     try:
@@ -20,13 +24,13 @@ def called(
             input=given,
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
-            timeout=SECONDS,
+            timeout=seconds,
             env={**environment, "LC_ALL": "C"},
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise StateError(
-            f"{words[0]} did not end within {SECONDS:.0f} s", "Run it by hand to see why."
+            f"{words[0]} did not end within {seconds:.0f} s", "Run it by hand to see why."
         ) from None
     except OSError as error:
         raise StateError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -145,7 +145,7 @@ def units(job: Job) -> dict[str, str]:
     environment = "".join(
         f"Environment={_quoted(f'{name}={value}')}\n" for name, value in job.environment.items()
     )
-    command = " ".join(_quoted(word).replace("$", "$$") for word in job.command)
+    command = command_line(job.command)
     delay = min(job.minutes * 60 // 5, _MOST_DELAY_SECONDS)
     subject = "every campaign" if not job.campaigns else " ".join(job.campaigns)
     return {
@@ -179,6 +179,11 @@ Persistent=true
 WantedBy=timers.target
 """,
     }
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Words as ``ExecStart=`` takes them."""
+    return " ".join(_quoted(word).replace("$", "$$") for word in words)
 
 
 def _calendar(job: Job) -> str:

@@ -112,6 +112,7 @@ def test_crond_runs_what_was_installed(environment, world, home, tmp_path) -> No
         {STCLI} schedule install --cron --every 1m
         {STCLI} schedule install --cron --every 1m
         {STCLI} schedule status
+        {STCLI} doctor --as-cron
         crontab -l > {tmp_path}/installed
         cron -f &
         read answer
@@ -125,6 +126,7 @@ def test_crond_runs_what_was_installed(environment, world, home, tmp_path) -> No
     output, _ = process.communicate("go on\n", timeout=60)
     assert process.returncode in (0, -15), output
     assert "was installed already" in output
+    assert "as cron runs it" in output
     installed = (tmp_path / "installed").read_text()
     assert installed.startswith("# mine\n0 4 1 1 * true\n# BEGIN stcli-")
     assert (tmp_path / "removed").read_text() == "# mine\n0 4 1 1 * true\n"
@@ -153,6 +155,14 @@ def test_systemd_runs_what_was_installed(environment, world, home, tmp_path) -> 
         {STCLI} schedule status
         if {STCLI} schedule install --cron; then echo "two schedulers"; exit 1; fi
         cp {units}/stcli-*.service {tmp_path}/installed
+        {STCLI} doctor --as-cron
+        drop_in={units}/$(basename {units}/stcli-*.service).d
+        mkdir $drop_in
+        printf '[Service]\\nEnvironment=STCLI_RF_TOKEN_FILE=/nonexistent\\n' > $drop_in/own.conf
+        systemctl --user daemon-reload
+        if {STCLI} doctor --as-cron; then echo "drop-ins do not count"; exit 1; fi
+        rm -r $drop_in
+        systemctl --user daemon-reload
         read answer
         systemctl --user show $(basename {units}/stcli-*.service) --property=Result
         {STCLI} schedule remove
@@ -167,6 +177,9 @@ def test_systemd_runs_what_was_installed(environment, world, home, tmp_path) -> 
     assert "was installed already" in output
     assert "next at 20" in output
     assert "Result=success" in output
+    assert "as systemd runs it" in output
+    assert "/nonexistent" in output
+    assert not list(tmp_path.glob("**/*-check-*"))
     assert not list(units.glob("stcli-*"))
     assert len(world.bookings()) > 0
     _no_secret_in((tmp_path / "installed").read_text() + output, environment)
