@@ -51,6 +51,7 @@ def _one_each(world) -> None:
         ("reset_before", {"every": 3}),
         ("truncate", {"every": 3}),
         ("garbage", {"every": 4, "times": 5}),
+        ("error_as_success", {"every": 4, "times": 3, "commit": True}),
         ("late_commit", {"every": 3, "commit_after_seconds": 0.7}),
         ("status", {"every": 3, "status": 500, "times": 6}),
         ("status", {"every": 3, "status": 503, "body": "html", "times": 6}),
