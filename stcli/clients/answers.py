@@ -67,7 +67,7 @@ def error_document(answer: Answer) -> dict[str, object]:
     """The JSON object of an error; empty where the body is none or was cut off."""
     try:
         document = _OBJECT.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     if not isinstance(document, dict):
         return {}
@@ -122,7 +122,7 @@ def decoded(
     """The body of a success. A body of another shape does not tell what was done."""
     try:
         return decoder.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # msgspec names the field and the types, never the value; other faults are named by kind.
         where = f": {masked(str(error))}" if isinstance(error, msgspec.ValidationError) else ""
         what = "a web page" if answer.is_html else "something its documents do not promise"

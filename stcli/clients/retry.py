@@ -127,7 +127,7 @@ def retry_after_seconds(header: str, server_date: str, now: float) -> float | No
 def _instant(text: str) -> float | None:
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     aware: datetime = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     return aware.timestamp()

@@ -171,7 +171,7 @@ class Transport:
         """By the Date header (RFC 9110, 6.6.1), which is exact to a second."""
         try:
             at = parsedate_to_datetime(response.headers.get("date", ""))
-        except ValueError:
+        except (ValueError, OverflowError):
             return
         self.clock_ahead_seconds = at.timestamp() - time.time()
 

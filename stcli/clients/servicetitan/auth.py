@@ -115,7 +115,9 @@ class TokenSource:
             raise _refusal(answer)
         document = decoded(answer, _TOKEN, SYSTEM, is_write=False)
         text, life = document.access_token, document.expires_in
-        if not (text and text.isascii() and text.isprintable() and " " not in text and life > 0):
+        if not (
+            text and text.isascii() and text.isprintable() and " " not in text and 0 < life < 1e6
+        ):
             raise UnexpectedAnswer(
                 "ServiceTitan's access token is none", "Run again later.", status=answer.status
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -28,6 +28,9 @@ from stcli.domain.records import (
 )
 
 Item = TypeVar("Item")
+
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""An identifier (int64); what a database has no room for is none."""
 
 
 class Page(msgspec.Struct, Generic[Item], rename="camel"):
@@ -52,13 +55,13 @@ class Feed(msgspec.Struct, Generic[Item], rename="camel"):
 class BookingDocument(msgspec.Struct, rename="camel"):
     """``Crm.V2.BookingResponse`` and ``ExportBookingResponse``."""
 
-    id: int
+    id: Id
     created_on: datetime
     modified_on: datetime | None = None
     external_id: str | None = None
-    booking_provider_id: int | None = None
+    booking_provider_id: Id | None = None
     status: str | None = None
-    job_id: int | None = None
+    job_id: Id | None = None
 
     def record(self) -> Booking:
         return Booking(
@@ -75,18 +78,18 @@ class BookingDocument(msgspec.Struct, rename="camel"):
 class JobDocument(msgspec.Struct, rename="camel"):
     """``Jpm.V2.JobResponse`` and ``ExportJobsResponse``."""
 
-    id: int
+    id: Id
     created_on: datetime
     modified_on: datetime | None = None
     job_status: str | None = None
-    booking_id: int | None = None
+    booking_id: Id | None = None
     completed_on: datetime | None = None
-    job_type_id: int | None = None
-    business_unit_id: int | None = None
+    job_type_id: Id | None = None
+    business_unit_id: Id | None = None
     tag_type_ids: list[int] | None = None
     total: float | None = None
-    recall_for_id: int | None = None
-    warranty_id: int | None = None
+    recall_for_id: Id | None = None
+    warranty_id: Id | None = None
     no_charge: bool | None = None
 
     def record(self) -> Job:
@@ -110,7 +113,7 @@ class JobDocument(msgspec.Struct, rename="camel"):
 class HistoryEntry(msgspec.Struct, rename="camel"):
     """``Jpm.Jobs.JobHistoryItemModel`` and ``ExportJobHistoryEntry``."""
 
-    id: int
+    id: Id
     date: datetime
     event_type: str | None = None
 
@@ -127,7 +130,7 @@ class HistoryDocument(msgspec.Struct, rename="camel"):
 class JobHistoryDocument(msgspec.Struct, rename="camel"):
     """``Jpm.V2.ExportJobHistoryResponse``: the entries of one job, grouped."""
 
-    job_id: int
+    job_id: Id
     history: list[HistoryEntry] | None = None
 
     def records(self) -> list[JobEvent]:
@@ -137,7 +140,7 @@ class JobHistoryDocument(msgspec.Struct, rename="camel"):
 class OptionDocument(msgspec.Struct, rename="camel"):
     """A campaign, business unit, job type or tag type."""
 
-    id: int
+    id: Id
     name: str | None = None
     active: bool | None = None
 
@@ -148,7 +151,7 @@ class OptionDocument(msgspec.Struct, rename="camel"):
 class ProviderTagDocument(msgspec.Struct, rename="camel"):
     """``Crm.V2.GetBookingProviderTagResponse``."""
 
-    id: int
+    id: Id
     tag_name: str | None = None
     active: bool | None = None
 
@@ -176,14 +179,14 @@ class CustomerAddressDocument(msgspec.Struct):
 class CustomFieldDocument(msgspec.Struct, rename="camel"):
     """``Crm.V2.Customers.CustomFieldModel``."""
 
-    type_id: int
+    type_id: Id
     value: str | None = None
 
 
 class CustomerDocument(msgspec.Struct, rename="camel"):
     """``Crm.V2.Customers.CustomerResponse`` and ``ExportCustomerResponse``."""
 
-    id: int
+    id: Id
     active: bool
     created_on: datetime
     modified_on: datetime | None = None
@@ -194,7 +197,7 @@ class CustomerDocument(msgspec.Struct, rename="camel"):
     tag_type_ids: list[int] | None = None
     do_not_mail: bool | None = None
     do_not_service: bool | None = None
-    merged_to_id: int | None = None
+    merged_to_id: Id | None = None
 
     def record(self) -> Customer:
         return Customer(
@@ -226,8 +229,8 @@ class PreferencesDocument(msgspec.Struct, rename="camel"):
 class ContactDocument(msgspec.Struct, rename="camel"):
     """``Crm.V2.ExportCustomerContactResponse``. No preferences: nothing was switched off."""
 
-    id: int
-    customer_id: int
+    id: Id
+    customer_id: Id
     active: bool
     modified_on: datetime
     type: str | None = None
@@ -262,7 +265,7 @@ class CustomerJobDocument(msgspec.Struct, rename="camel"):
     """What ``Jpm.V2.ExportJobsResponse`` tells of a job's customer. A canceled job is none."""
 
     created_on: datetime
-    customer_id: int | None = None
+    customer_id: Id | None = None
     job_status: str | None = None
     completed_on: datetime | None = None
 
@@ -276,7 +279,7 @@ class CustomerJobDocument(msgspec.Struct, rename="camel"):
 class CustomFieldTypeDocument(msgspec.Struct, rename="camel"):
     """``Crm.V2.Customers.CustomFieldTypeResponse``."""
 
-    id: int
+    id: Id
     name: str | None = None
     data_type: str | None = None
     data_type_options: list[str] | None = None
@@ -288,7 +291,7 @@ class CustomFieldTypeDocument(msgspec.Struct, rename="camel"):
 
 
 class _FieldValue(msgspec.Struct, rename="camel"):
-    type_id: int
+    type_id: Id
     value: str
 
 
@@ -325,9 +328,9 @@ class _CreateBooking(msgspec.Struct, rename="camel", omit_defaults=True):
     address: _Address | None = None
     customer_type: str | None = None
     start: str | None = None
-    campaign_id: int | None = None
-    business_unit_id: int | None = None
-    job_type_id: int | None = None
+    campaign_id: Id | None = None
+    business_unit_id: Id | None = None
+    job_type_id: Id | None = None
     priority: str | None = None
     is_send_confirmation_email: bool | None = None
 
@@ -353,7 +356,13 @@ CUSTOM_FIELD_TYPES = msgspec.json.Decoder(Page[CustomFieldTypeDocument])
 
 def instant(at: datetime) -> datetime:
     """``at`` in UTC; ServiceTitan's times are UTC even where they do not say so."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    if at.tzinfo is None:
+        return at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        # Hours from the first or the last moment there is: one odd record must not end a feed.
+        return at.replace(tzinfo=UTC)
 
 
 def booking_request(draft: BookingDraft) -> bytes:

@@ -239,3 +239,19 @@ def test_a_delay_of_the_server_discourages_nobody() -> None:
     with pytest.raises(Unavailable):
         asyncio.run(p.run(at_once, failing([200.0], time)))
     assert asyncio.run(p.run(at_once, failing([None] * 4, time))) == "done"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +9999999999999999",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "-1",
+        "1e9",
+        "\u0663",
+    ],
+)
+def test_a_delay_that_is_none_is_none(header: str) -> None:
+    """Whatever a server writes there."""
+    assert retry_after_seconds(header, "", NOW) is None
+    assert retry_after_seconds("5", header, NOW) == 5.0

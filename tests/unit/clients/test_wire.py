@@ -9,12 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from stcli.clients.answers import error_document, explained, field_messages, masked, trace_id
+from stcli.clients.answers import (
+    decoded,
+    error_document,
+    explained,
+    field_messages,
+    masked,
+    trace_id,
+)
 from stcli.clients.referralfactory import wire as rf
 from stcli.clients.servicetitan import wire as st
 from stcli.clients.transport import Answer
 from stcli.domain.ids import RfCampaignId
 from stcli.domain.records import Address, BookingContact, BookingDraft, ContactType
+from stcli.errors import UnexpectedAnswer
 
 
 @pytest.mark.parametrize(
@@ -480,3 +488,25 @@ def test_an_error_is_no_empty_list_of_referral_factory(body: Any) -> None:
     for decoder in (rf.USERS, rf.CAMPAIGNS, rf.REWARDS):
         with pytest.raises(msgspec.ValidationError):
             decoder.decode(json.dumps(body))
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 10**30])
+def test_an_identifier_without_room_is_none(number: int) -> None:
+    """A database could not keep it; the answer is refused as a whole."""
+    with pytest.raises(msgspec.ValidationError):
+        st.BOOKING.decode(json.dumps({"id": number, "createdOn": TIME}))
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_a_time_at_the_end_of_times_is_kept(text: str) -> None:
+    """One odd record must not end a feed."""
+    assert st.BOOKING.decode(json.dumps({"id": 1, "createdOn": text})).record().created_on.tzinfo
+
+
+def test_an_answer_that_is_nested_without_end_is_unexpected() -> None:
+    """Told, and no defect."""
+    body = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b',"id":1}'
+    answer = Answer(200, "application/json", "", "", body)
+    with pytest.raises(UnexpectedAnswer):
+        decoded(answer, st.BOOKING, "ServiceTitan", is_write=False)
+    assert error_document(answer) == {}
