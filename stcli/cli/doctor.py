@@ -12,7 +12,7 @@ from stcli.cli.arguments import AsJson, complete_campaign
 from stcli.cli.output import emit, line, note, plain
 from stcli.cli.schedule import program
 from stcli.cli.session import application, chosen_campaign
-from stcli.errors import CredentialsMissing, StateError
+from stcli.errors import ExitCode, StateError
 
 if TYPE_CHECKING:
     from stcli.usecases.doctor import Examination
@@ -76,7 +76,6 @@ def examine(
 
 def _as_scheduled(app: Application, found: Examination, campaign: str | None) -> None:
     """Run the checks of home and secrets in the environment of the scheduled run."""
-    from stcli.errors import ExitCode
     from stcli.usecases.doctor import Check, Health
 
     words = ["doctor", "--only-secrets", "--json", *([campaign] if campaign else [])]
@@ -93,14 +92,15 @@ def _as_scheduled(app: Application, found: Examination, campaign: str | None) ->
         raise StateError(f"as {kind} runs it: {error['message']}", error["hint"])
     found.ok("scheduler", f"as {kind} runs it")
     for check in document["checks"]:
-        status = Health(check["status"])
-        code = ExitCode.DONE
-        if status is Health.FAILED:
-            is_secret = (
-                "secret" in check["name"] or "token" in check["name"] or "key" in check["name"]
+        found.checks.append(
+            Check(
+                check["name"],
+                Health(check["status"]),
+                check["message"],
+                check["hint"],
+                ExitCode(check["exit_code"]),
             )
-            code = CredentialsMissing.exit_code if is_secret else StateError.exit_code
-        found.checks.append(Check(check["name"], status, check["message"], check["hint"], code))
+        )
 
 
 def _show(found: Examination) -> None:

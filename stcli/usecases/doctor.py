@@ -92,6 +92,7 @@ class Examination:
                     "status": c.status.value,
                     "message": c.message,
                     "hint": c.hint,
+                    "exit_code": int(c.exit_code),
                 }
                 for c in self.checks
             ],
