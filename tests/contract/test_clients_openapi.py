@@ -86,6 +86,7 @@ SERVICETITAN: dict[str, Callable[[ServiceTitanClient], Awaitable[object]]] = {
 REFERRAL_FACTORY: dict[str, Callable[[ReferralFactoryClient], Awaitable[object]]] = {
     "campaigns": lambda client: client.campaigns(),
     "campaign": lambda client: client.campaign("abc"),
+    "due_rewards": lambda client: client.due_rewards("amount"),
     "users_page": lambda client: client.users_page(3),
     "users_page_with_counts": lambda client: client.users_page(1, with_counts=True),
     "user": lambda client: client.user("12"),
@@ -104,7 +105,7 @@ REFERRAL_FACTORY: dict[str, Callable[[ReferralFactoryClient], Awaitable[object]]
     ),
     "qualify": lambda client: client.qualify(UserId(12), qualified=False),
 }
-NOT_A_REQUEST = {"requests", "fresh_token", "forget_token"}
+NOT_A_REQUEST = {"requests", "clock_ahead_seconds", "fresh_token", "forget_token"}
 
 
 @functools.cache
@@ -197,7 +198,9 @@ def anything(request: Request) -> Reply:
 
 def anything_of_referral_factory(request: Request) -> Reply:
     user = {"id": 1, "campaign_id": 1, "type": "person_invited", "code": "c"}
-    is_list = request.method == "GET" and request.path.endswith(("/users", "/campaigns"))
+    is_list = request.method == "GET" and request.path.endswith(
+        ("/users", "/campaigns", "/due/amount")
+    )
     return document({"data": [] if is_list else user, "links": {"next": None}})
 
 
