@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stcli import __version__
-from stcli.cli.session import GlobalOptions, hear_sigterm, stop_reason
+from stcli.cli.session import GlobalOptions, hear_signals, stop_reason
 from stcli.errors import ExitCode, StcliError
 
 
@@ -147,7 +147,7 @@ def root(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The console script."""
     _open_closed_streams()
-    hear_sigterm()
+    hear_signals()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

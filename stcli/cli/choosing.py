@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stcli.cli.session import stop_reason
+from stcli.cli.session import end_if_stopped, stop_reason
 from stcli.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -88,7 +88,12 @@ def agree(question: str) -> bool:
 def _answer(asked: Question) -> object:
     """The answer; Ctrl-C and Ctrl-D leave, and nothing is written before the last question."""
     try:
-        return asked.unsafe_ask()
+        end_if_stopped()
+        # Signals stay with the handler of the session: those of prompt_toolkit and asyncio forget
+        # one that comes while a question ends.
+        answer = asked.application.run(handle_sigint=False)
+        end_if_stopped()
+        return answer
     except KeyboardInterrupt as stopped:
         raise stop_reason(stopped, "Nothing was changed.") from None
     except EOFError:

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from stcli.cli.session import end_if_stopped
 from stcli.domain.secret import Secret
 from stcli.errors import Declined, UsageError
 
@@ -13,6 +14,7 @@ from stcli.errors import Declined, UsageError
 def _refuse_without_terminal(what: str, instead: str) -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"{what} is missing, and there is no terminal to ask on", instead)
+    end_if_stopped()
 
 
 def ask(what: str, instead: str, *, known: str = "") -> str:

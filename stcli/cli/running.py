@@ -54,12 +54,13 @@ def ask(body: Callable[[], Coroutine[None, None, Result]]) -> Result:
 
 
 def _run(body: Coroutine[None, None, Result]) -> Result:
-    """Run an event loop to its end. It takes its handlers away then, which leaves none for SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Run an event loop to its end. It takes its handlers away then; those from before come back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return asyncio.run(body)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _on(

@@ -48,14 +48,30 @@ class Termination(KeyboardInterrupt):
     """SIGTERM where no event loop hears it, so that everything that cleans up after Ctrl-C does."""
 
 
-def hear_sigterm() -> None:
-    """End with a word and an exit code of its own where SIGTERM comes outside a pass."""
+_heard: list[KeyboardInterrupt] = []
+"""What was heard outside a pass. Python swallows what a handler raises while it clears objects away,
+so it is looked for once more where somebody is asked."""
 
-    def received(_number: int, _frame: object) -> None:
-        raise Termination
 
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, received)
+def hear_signals() -> None:
+    """End with a word and an exit code of its own where Ctrl-C or SIGTERM comes outside a pass."""
+
+    def received(number: int, _frame: object) -> None:
+        _heard.append(Termination() if number == signal.SIGTERM else KeyboardInterrupt())
+        raise _heard[-1]
+
+    for number, unheard in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is unheard:
+            signal.signal(number, received)
+
+
+def end_if_stopped() -> None:
+    """Raise the signal that was heard, should Python have swallowed it."""
+    if _heard:
+        raise _heard.pop()
 
 
 def stop_reason(stopped: KeyboardInterrupt, hint: str = "") -> StcliError:
