@@ -9,14 +9,16 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stcli import __version__
-from stcli.cli.session import GlobalOptions, hear_signals, stop_reason
+from stcli.cli.session import GlobalOptions
+from stcli.cli.signals import stop_reason
 from stcli.errors import ExitCode, StcliError
 
 
@@ -71,8 +73,25 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
+@contextmanager
+def _told_as_stop() -> Iterator[None]:
+    """Typer makes a bare exit code of Ctrl-C, and the same one of SIGTERM: it gets an error instead."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        raise stop_reason(stopped) from None
+
+
 class LazyRoot(TyperGroup):
     """Imports a command's module when the command runs."""
+
+    def make_context(self, *words: Any, **values: Any) -> Any:
+        with _told_as_stop():
+            return super().make_context(*words, **values)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _told_as_stop():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the shape that Typer calls
         return list(COMMANDS)
@@ -144,14 +163,7 @@ def root(
     context.obj = GlobalOptions(debug, show_pii, verbosity, log_json)
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The console script."""
-    _open_closed_streams()
-    hear_signals()
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
-
-
-def _open_closed_streams() -> None:
+def open_closed_streams() -> None:
     """A stream that the caller closed leads nowhere; otherwise the next file to be opened, such as
     the database, would get its number."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
@@ -184,9 +196,9 @@ def _ran(arguments: Sequence[str], *, as_json: bool) -> int:
         )
     except StcliError as error:
         return _report(error, as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort) as error:
-        # Typer makes an Abort of the first, with the first as its context.
-        stopped = error if isinstance(error, KeyboardInterrupt) else error.__context__
+    except typer.Abort as error:
+        # Typer makes that of a signal at one of its own questions, which is its context, and of Ctrl-D.
+        stopped = error.__context__
         if not isinstance(stopped, KeyboardInterrupt):
             stopped = KeyboardInterrupt()
         return _report(stop_reason(stopped), as_json=as_json)

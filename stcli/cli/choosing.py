@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stcli.cli.session import end_if_stopped, stop_reason
+from stcli.cli.signals import end_if_stopped, stop_reason
 from stcli.errors import Interrupted
 
 if TYPE_CHECKING:

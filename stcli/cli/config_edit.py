@@ -18,7 +18,8 @@ import typer
 
 from stcli.cli.arguments import AsJson, OptionalCampaign
 from stcli.cli.output import emit, line, note, plain
-from stcli.cli.session import application, chosen_campaign, stop_reason
+from stcli.cli.session import application, chosen_campaign
+from stcli.cli.signals import stop_reason
 from stcli.errors import ConfigurationError, ExitCode, Problem, StcliError, UsageError
 from stcli.paths import private_folder, write_private
 

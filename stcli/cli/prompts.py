@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from stcli.cli.session import end_if_stopped
+from stcli.cli.signals import end_if_stopped
 from stcli.domain.secret import Secret
 from stcli.errors import Declined, UsageError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stcli.errors import Interrupted, StcliError, Terminated, UsageError
+from stcli.cli.signals import stop_reason
+from stcli.errors import UsageError
 from stcli.paths import find_home
 
 if TYPE_CHECKING:
@@ -42,43 +42,6 @@ def log_defect(error: Exception) -> None:
     if not logger.handlers:
         set_up_logging(find_home(os.environ).log_file, show_pii=False)
     logger.error("defect", exc_info=error)
-
-
-class Termination(KeyboardInterrupt):
-    """SIGTERM where no event loop hears it, so that everything that cleans up after Ctrl-C does."""
-
-
-_heard: list[KeyboardInterrupt] = []
-"""What was heard outside a pass. Python swallows what a handler raises while it clears objects away,
-so it is looked for once more where somebody is asked."""
-
-
-def hear_signals() -> None:
-    """End with a word and an exit code of its own where Ctrl-C or SIGTERM comes outside a pass."""
-
-    def received(number: int, _frame: object) -> None:
-        _heard.append(Termination() if number == signal.SIGTERM else KeyboardInterrupt())
-        raise _heard[-1]
-
-    for number, unheard in (
-        (signal.SIGINT, signal.default_int_handler),
-        (signal.SIGTERM, signal.SIG_DFL),
-    ):
-        if signal.getsignal(number) is unheard:
-            signal.signal(number, received)
-
-
-def end_if_stopped() -> None:
-    """Raise the signal that was heard, should Python have swallowed it."""
-    if _heard:
-        raise _heard.pop()
-
-
-def stop_reason(stopped: KeyboardInterrupt, hint: str = "") -> StcliError:
-    """What Ctrl-C or SIGTERM is told as."""
-    if isinstance(stopped, Termination):
-        return Terminated("stopped by SIGTERM", hint)
-    return Interrupted("stopped by Ctrl-C", hint)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from stcli.cli import choosing
 from stcli.cli.prompts import confirm
-from stcli.cli.session import Termination, hear_signals
+from stcli.cli.signals import Termination, hear_signals
 from stcli.errors import Interrupted, Terminated
 
 
