@@ -211,7 +211,7 @@ class Application:
                 f"{copy} cannot be put back: {found.problems[0]}", "Nothing was changed."
             )
         if self.has_state and not examine(self.home.database).problems:
-            self._locks(self.state).refuse_while_held()
+            self.locks.refuse_while_held()
         private_folder(self.home.state)
         with tempfile.TemporaryDirectory(prefix="restore-", dir=self.home.state) as folder:
             # Brought to this version's schema first, or refused because it is a newer one's.
@@ -315,7 +315,7 @@ class Application:
 
     def worker(self, campaign: CampaignName) -> tuple[str, datetime] | None:
         """Which process is at work on a campaign, and since when."""
-        holder = self._locks(self.state).working(campaign)
+        holder = self.locks.working(campaign)
         if holder is None:
             return None
         process = holder.process
@@ -414,7 +414,7 @@ class Application:
         """Let the next sync begin anew; ``Locked`` while a pass of the campaign runs."""
         from stcli.usecases.sync import reset
 
-        reset(name, self.settings_of(name), self.state, self._locks(self.state))
+        reset(name, self.settings_of(name), self.state, self.locks)
 
     # Passes
 
@@ -573,10 +573,12 @@ class Application:
     def _workplace(self, *, dry_run: bool) -> Iterator[Workplace]:
         """The real state, or for a dry run a private copy that is thrown away."""
         from stcli.store.copies import back_up
+        from stcli.store.sent_marks import SentMarks
         from stcli.usecases.passes.runner import Workplace
 
+        sent = SentMarks(self.home.limits)
         if not dry_run:
-            yield Workplace(self.state, self._locks(self.state))
+            yield Workplace(self.state, self.locks, sent)
             return
         # Opening the real state first brings it to this version's schema, or says why it cannot be.
         folder = Path(tempfile.mkdtemp(prefix="stcli-dry-run-"))
@@ -588,11 +590,16 @@ class Application:
             try:
                 with state.database.write() as sql:
                     sql.exec_driver_sql("UPDATE locks SET held = 0")
-                yield Workplace(state, self._locks(state))
+                yield Workplace(state, self._locks(state), sent)
             finally:
                 state.close()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def locks(self) -> Locks:
+        """The locks of this home's state."""
+        return self._locks(self.state)
 
     def _locks(self, state: State) -> Locks:
         from stcli.processes import is_alive, this_process

@@ -139,7 +139,7 @@ def resend(
 ) -> int:
     """Ask for one more booking of a lead whose booking the office dismissed."""
     from stcli.cli import running
-    from stcli.usecases.evidence import lead_of
+    from stcli.usecases.evidence import alone, lead_of
     from stcli.usecases.evidence import resend as resend_lead
 
     with application(context) as app:
@@ -149,7 +149,8 @@ def resend(
         async def body() -> str:
             async with app.open_referral() as referral, app.crm_for(name, config) as crm:
                 lead = await lead_of(name, config, code, app.state, referral)
-                return await resend_lead(lead, app.state, crm, app.now())
+                with alone(lead, app.locks):
+                    return await resend_lead(lead, app.state, crm, app.now())
 
         text = running.ask(body)
     emit(
@@ -176,7 +177,7 @@ def link(
 ) -> int:
     """Bind a booking or a job to a lead by hand."""
     from stcli.cli import running
-    from stcli.usecases.evidence import lead_of
+    from stcli.usecases.evidence import alone, lead_of
     from stcli.usecases.evidence import link as link_lead
 
     if (booking is None) == (job is None):
@@ -188,7 +189,8 @@ def link(
         async def body() -> str:
             async with app.open_referral() as referral, app.crm_for(name, config) as crm:
                 lead = await lead_of(name, config, code, app.state, referral)
-                return await link_lead(lead, booking, job, app.state, crm, app.now())
+                with alone(lead, app.locks):
+                    return await link_lead(lead, booking, job, app.state, crm, app.now())
 
         text = running.ask(body)
     emit(

@@ -137,6 +137,11 @@ class LedgerScope:
     tenant: str
     rf_campaign: RfCampaignId
 
+    @property
+    def lock(self) -> str:
+        """The lock that whoever asks for these bookings, or decides about them, holds."""
+        return f"{self.tenant} campaign {self.rf_campaign} {self.tab}"
+
 
 class Ledger:
     def __init__(self, database: Database) -> None:

@@ -68,6 +68,12 @@ class Runs:
                 (status, exit_code, utc_text(now), json.dumps(report), run_id),
             )
 
+    def knows(self, run_id: RunId) -> bool:
+        """Whether this state has seen that run begin."""
+        with self._database.read() as sql:
+            found = sql.exec_driver_sql("SELECT 1 FROM runs WHERE run_id = ?", (run_id,))
+            return found.first() is not None
+
     def done_since(self, campaign: str, since: datetime, until: datetime) -> set[str]:
         """The kinds of passes that ended well in this time; records that failed are no hindrance."""
         with self._database.read() as sql:

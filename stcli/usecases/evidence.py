@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +12,7 @@ from stcli.domain.ids import BookingId, CampaignName, JobId
 from stcli.domain.records import Person, PersonType
 from stcli.errors import ConfigurationError, RecordNotFound, UsageError
 from stcli.store.ledger import LedgerScope, LedgerState
+from stcli.store.locks import Locks
 from stcli.store.state import State
 from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.passes.runner import tenant_key
@@ -53,6 +56,14 @@ async def lead_of(
             f"{code} is a referrer, and only leads are qualified", "Give the code of a lead."
         )
     return Lead(person, LedgerScope(name, Tab.LEADS.value, tenant_key(config), campaign.id))
+
+
+@contextmanager
+def alone(lead: Lead, locks: Locks) -> Iterator[None]:
+    """Keep passes away from the lead meanwhile (``Locked``, 7): one that had read it before a decision
+    would act against it."""
+    with locks.hold(lead.scope.campaign, "decision"), locks.hold(lead.scope.lock, "decision"):
+        yield
 
 
 async def resend(lead: Lead, state: State, crm: CrmGateway, now: datetime) -> str:

@@ -9,10 +9,11 @@ unanswered write may take effect. Meanwhile the pass goes on with the others.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from stcli.domain.campaign import BookingTab, ExistingCustomers, Tab
 from stcli.domain.eligibility import contact_keys, flagged, skip_reason
@@ -53,9 +54,14 @@ from stcli.usecases.passes.feeds import bookings_up_to_date, customers_up_to_dat
 from stcli.usecases.passes.options import resolve_options
 from stcli.usecases.passes.pipeline import SILENT_WRITES_THAT_STOP, Pipeline
 
+log = logging.getLogger("stcli.passes")
+
 FEED_MAY_LAG = timedelta(hours=1)
 """How far back the list is asked beside the feed. The vendor promises no time; polling every 5 to
 10 minutes is what it advises."""
+
+MARK_EVERY = 0.25
+"""How often, in times of doubt, a pass that sends marks that it still does."""
 
 PERSON_TYPES = {Tab.LEADS: PersonType.LEAD, Tab.REFERRERS: PersonType.REFERRER}
 
@@ -73,26 +79,30 @@ class Candidate:
 async def run_bookings(context: PassContext, tab: Tab) -> None:
     """The ``leads`` or the ``referrers`` pass."""
     campaign = await find_campaign(context.referral, context.config)
+    scope = LedgerScope(context.campaign, tab.value, context.tenant, campaign.id)
     # Two local campaigns may be one in Referral Factory: their people are booked by one at a time,
     # and the second finds what the first has booked.
-    name = f"{context.tenant} campaign {campaign.id} {tab.value}"
-    with context.locks.hold(name, tab.value):
-        await _BookingPass(context, tab, campaign).run()
+    with context.locks.hold(scope.lock, tab.value):
+        await _BookingPass(context, tab, campaign, scope).run()
 
 
 class _BookingPass:
     """One pass over one tab; the methods are its steps, in order."""
 
-    def __init__(self, context: PassContext, tab: Tab, campaign: Campaign) -> None:
+    def __init__(
+        self, context: PassContext, tab: Tab, campaign: Campaign, scope: LedgerScope
+    ) -> None:
         self.context = context
         self.settings: BookingTab = context.config.booking_tab(tab)
-        self.scope = LedgerScope(context.campaign, tab.value, context.tenant, campaign.id)
+        self.scope = scope
         self.kind = PERSON_TYPES[tab]
         self.campaign = campaign
         self._failures: dict[str, StoredFailure] = {}
         self._options: Options | None = None
         self._referrers: dict[UserId, Person | None] = {}
         self._silent = 0
+        self._asked: set[UserId] = set()
+        self._marked_at: datetime | None = None
 
     async def run(self) -> None:
         context = self.context
@@ -119,6 +129,7 @@ class _BookingPass:
         candidates = await self._candidates()
         if not unfinished and not candidates:
             return
+        await self._let_forgotten_requests_end()
         await bookings_up_to_date(context, await self._feed_start(unfinished, candidates))
         await self._list_recent()
         doubtful = await self._adopt_unfinished(unfinished)
@@ -131,6 +142,31 @@ class _BookingPass:
             return
         sent = await self._send(candidates)
         await self._resolve_doubts([*waiting, *sent])
+
+    async def _let_forgotten_requests_end(self) -> None:
+        """Where the state is older than the last request for a booking, because a copy was put back
+        or it began anew, wait until that request can no longer take effect: nobody could say then
+        that it is missing."""
+        context = self.context
+        mark = await context.in_state(context.sent.last, context.tenant)
+        if mark is None or context.options.dry_run:
+            return
+        # The newest request came at most this share after the mark; it was listened to for the time
+        # of doubt, and may take effect as long after that.
+        left = mark.at + timedelta(seconds=(2 + MARK_EVERY) * context.doubt_seconds) - context.now()
+        seconds = min(left.total_seconds(), (2 + MARK_EVERY) * context.doubt_seconds)
+        if seconds <= 0 or await context.in_state(context.state.runs.knows, mark.run_id):
+            return
+        log.warning(
+            "the state is older than the last request for a booking; waiting %.0f s for that one",
+            seconds,
+        )
+        context.tally.notes.append(
+            "the state is older than the last request for a booking (a copy was put back, or it "
+            f"began anew), so {seconds:.0f} s were waited until that one could take effect no more"
+        )
+        if await context.stop.wait(seconds):
+            context.stop.check()
 
     async def _list_recent(self) -> None:
         """What was booked lately, from the list: it knows what an export feed may show only later,
@@ -336,6 +372,8 @@ class _BookingPass:
                 continue
             bookings = _without(await context.crm.find_bookings(entry.external_id), entry.ignored)
             if not await self._adopt_one(entry.user_id, entry.code, entry.external_id, bookings):
+                # Certainly missing, so it was no write that counts.
+                self._asked.discard(entry.user_id)
                 expired.append(entry)
         return expired, waiting
 
@@ -431,10 +469,21 @@ class _BookingPass:
             context.run_id,
             context.now(),
         )
+        await self._mark_sending()
+
+    async def _mark_sending(self) -> None:
+        context, now = self.context, self.context.now()
+        self._marked_at = now
+        await context.in_state(context.sent.note, context.tenant, context.run_id, now)
 
     async def _post(self, candidate: Candidate) -> Settlement:
         person, draft = candidate.person, candidate.draft
         self.context.held.check()
+        due = timedelta(seconds=MARK_EVERY * self.context.doubt_seconds)
+        if self._marked_at is None or self.context.now() - self._marked_at >= due:
+            # A batch may be held up for minutes where the server asked for a pause.
+            await self._mark_sending()
+        self._asked.add(person.id)
         try:
             booking = await self.context.crm.create_booking(draft)
         except NoAnswer:
@@ -489,12 +538,20 @@ class _BookingPass:
                 context.stop.check()
             expired, waiting = await self._look_up_expired(left)
             candidates = await self._again(expired)
-            limit = context.options.limit
-            made = context.tally.counts[Count.CREATED]
-            allowed = candidates if limit is None else candidates[: max(limit - made, 0)]
-            left = [*waiting, *(await self._send(allowed))]
-            left = await self._found_meanwhile(left)
+            allowed = candidates[: self._still_allowed(len(candidates))]
+            beyond = {candidate.person.id for candidate in candidates[len(allowed) :]}
+            left = [*waiting, *(entry for entry in expired if entry.user_id in beyond)]
+            left = await self._found_meanwhile([*left, *(await self._send(allowed))])
         self._count_doubts(left)
+
+    def _still_allowed(self, number: int) -> int:
+        """How many of so many that certainly have no booking may be asked for once more: ``--limit``
+        and ``max_creates`` bound all that this pass made, or may have made."""
+        options, most = self.context.options, self.settings.limits.max_creates
+        bounds = [options.limit, None if options.allow_mass_change else most]
+        return min(
+            [number, *(max(bound - len(self._asked), 0) for bound in bounds if bound is not None)]
+        )
 
     async def _found_meanwhile(self, entries: Sequence[Entry]) -> list[Entry]:
         """Look once for each; found is certain at any time, missing only after the time of doubt."""

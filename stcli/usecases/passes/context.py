@@ -10,6 +10,7 @@ from stcli.domain.campaign import CampaignConfig, SyncType
 from stcli.domain.ids import CampaignName, RunId
 from stcli.domain.outcome import Tally
 from stcli.store.locks import HeldLease, Locks
+from stcli.store.sent_marks import SentMarks
 from stcli.store.state import State
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
 from stcli.usecases.passes.people import PeopleReader
@@ -51,6 +52,7 @@ class PassContext:
     referral: ReferralGateway
     people: PeopleReader
     state: State
+    sent: SentMarks
     in_state: StateThread
     locks: Locks
     held: HeldLease

@@ -31,6 +31,7 @@ from stcli.errors import (
     UnexpectedAnswer,
 )
 from stcli.store.locks import Locks, Process
+from stcli.store.sent_marks import SentMarks
 from stcli.store.state import State as StoredState
 from stcli.usecases.passes.bookings import run_bookings
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
@@ -65,6 +66,7 @@ class Workplace:
 
     state: StoredState
     locks: Locks
+    sent: SentMarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Passes:
                     referral=self._systems.referral,
                     people=self._people,
                     state=state,
+                    sent=self._workplace.sent,
                     in_state=self._in_state,
                     locks=self._workplace.locks,
                     held=held,
