@@ -13,11 +13,14 @@ from stcli.store.engine import Database, Lease, optional_instant, utc_text
 
 
 class QualificationState(StrEnum):
-    """``settled`` ones were qualified or decided by a person in Referral Factory: left alone."""
+    """``intent`` and ``taking_back`` were committed before a qualification was set or taken back, and
+    nobody knows yet whether that took effect. ``settled`` ones were qualified or decided by a person
+    in Referral Factory: left alone."""
 
     OPEN = "open"
     INTENT = "intent"
     QUALIFIED = "qualified"
+    TAKING_BACK = "taking_back"
     UNQUALIFIED = "unqualified"
     SETTLED = "settled"
     GONE = "gone"
@@ -41,6 +44,11 @@ class Watched:
     """How often its evidence changed since it was last judged."""
     ignored: tuple[BookingId, ...] = ()
     """Dismissed bookings that another one was asked for beside."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing that happens in ServiceTitan can matter any more."""
+        return self.state in (QualificationState.SETTLED, QualificationState.GONE)
 
 
 @dataclass(frozen=True, slots=True)

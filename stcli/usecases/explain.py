@@ -115,6 +115,8 @@ def _summary(state: QualificationState, decision: Decision) -> str:
     match state:
         case QualificationState.QUALIFIED:
             return "qualified"
+        case QualificationState.TAKING_BACK:
+            return "its job was canceled; the next qualify pass takes the qualification back"
         case QualificationState.UNQUALIFIED:
             return "was qualified and is no longer, because its job was canceled"
         case QualificationState.SETTLED:

@@ -52,7 +52,8 @@ from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.feeds import bookings_up_to_date, customers_up_to_date
 from stcli.usecases.passes.options import resolve_options
-from stcli.usecases.passes.pipeline import SILENT_WRITES_THAT_STOP, Pipeline
+from stcli.usecases.passes.pipeline import Pipeline
+from stcli.usecases.passes.silence import Silence
 
 log = logging.getLogger("stcli.passes")
 
@@ -100,7 +101,7 @@ class _BookingPass:
         self._failures: dict[str, StoredFailure] = {}
         self._options: Options | None = None
         self._referrers: dict[UserId, Person | None] = {}
-        self._silent = 0
+        self._silence = Silence()
         self._asked: set[UserId] = set()
         self._marked_at: datetime | None = None
 
@@ -486,10 +487,8 @@ class _BookingPass:
         self._asked.add(person.id)
         try:
             booking = await self.context.crm.create_booking(draft)
-        except NoAnswer:
-            self._silent += 1
-            if self._silent >= SILENT_WRITES_THAT_STOP:
-                raise
+        except NoAnswer as error:
+            self._silence.met(error)
             return Doubtful(person.id, self.context.now())
         except RecordNotFound as error:
             raise RemoteGone(
@@ -499,7 +498,7 @@ class _BookingPass:
                 trace_id=error.trace_id,
             ) from error
         except RecordRejected as error:
-            self._silent = 0
+            self._silence.ended()
             return Refused(
                 person.id,
                 person.code,
@@ -508,7 +507,7 @@ class _BookingPass:
                 candidate.fingerprint,
                 parked=True,
             )
-        self._silent = 0
+        self._silence.ended()
         return Booked(
             person.id, person.code, draft.external_id, booking.id, booking.created_on, found=False
         )

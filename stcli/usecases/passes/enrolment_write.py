@@ -37,7 +37,8 @@ from stcli.store.people import people_by_email
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.enrolment_look import KIND, Look
 from stcli.usecases.passes.failing import record_failure
-from stcli.usecases.passes.pipeline import BATCH, SILENT_WRITES_THAT_STOP, Pipeline
+from stcli.usecases.passes.pipeline import BATCH, Pipeline
+from stcli.usecases.passes.silence import Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Writing:
         self.look = look
         self.welcome_mail = welcome_mail
         self.in_doubt = 0
-        self._silent = 0
+        self._silence = Silence()
 
     async def run(self, creates: int, updates: int) -> None:
         """Make so many changes, then so many referrers."""
@@ -180,15 +181,14 @@ class Writing:
         try:
             outcome = await (self._update(write) if write.row.is_referrer else self._create(write))
         except Unavailable as error:
-            # 429 concerns everybody, and so does a server that cannot be reached for a creation.
-            is_of_all = error.status == 429 or (error.definite and not write.row.is_referrer)
-            self._silent += 1
-            if is_of_all or self._silent >= SILENT_WRITES_THAT_STOP:
+            if error.definite and not write.row.is_referrer:
+                # A server that cannot be reached for a creation concerns everybody.
                 raise
+            self._silence.met(error)
             if write.row.is_referrer:
                 return _failed(write, error.message, error.trace_id, FailureState.TRANSIENT)
             return Outcome(write, is_open=True)
-        self._silent = 0
+        self._silence.ended()
         return outcome
 
     async def _create(self, write: Write) -> Outcome:

@@ -21,8 +21,6 @@ Outcome = TypeVar("Outcome")
 
 WORKERS = 64
 BATCH = 64
-SILENT_WRITES_THAT_STOP = 20
-"""After so many unanswered writes in a row the server is taken to be down."""
 GRACE_SECONDS = 1.5
 """How long requests under way may go on after a stop; the whole stop stays under five seconds."""
 

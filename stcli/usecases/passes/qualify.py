@@ -7,7 +7,7 @@ is read once, when the job becomes known as a lead's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,8 +23,8 @@ from stcli.domain.qualification import (
     judge,
     status_named_by,
 )
-from stcli.errors import RecordNotFound, RecordRejected, SafetyStop
-from stcli.store.failures import FailureState
+from stcli.errors import RecordNotFound, RecordRejected, SafetyStop, Unavailable
+from stcli.store.failures import FailureState, StoredFailure
 from stcli.store.qualifications import Evaluated, QualificationState, Watched
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.feeds import (
@@ -32,9 +32,10 @@ from stcli.usecases.passes.feeds import (
     history_up_to_date,
     jobs_up_to_date,
 )
-from stcli.usecases.passes.job_evidence import gather, learn_about_jobs
+from stcli.usecases.passes.job_evidence import Learning, Unread, gather
 from stcli.usecases.passes.options import resolve_conditions
 from stcli.usecases.passes.pipeline import Pipeline
+from stcli.usecases.passes.silence import Silence
 
 CHUNK = 500
 KIND = "qualify"
@@ -62,6 +63,11 @@ class Change:
     is_taken_back: bool = False
 
     @property
+    def has_intent(self) -> bool:
+        """Whether its request is remembered before it is sent; a look only confirms one that was."""
+        return self.step is not Step.LOOK
+
+    @property
     def fingerprint(self) -> str:
         """Changes whenever Referral Factory's answer to the same request could."""
         return f"{self.step.value} {self.verdict.job_id} {self.lead.state.value}"
@@ -75,6 +81,8 @@ class _Outcome:
     skip: SkipReason | None = None
     failure: Failure | None = None
     fingerprint: str = ""
+    failure_state: FailureState = FailureState.PARKED
+    keeps_failure: bool = False
 
 
 async def run_qualify(context: PassContext) -> None:
@@ -109,38 +117,78 @@ async def run_qualify(context: PassContext) -> None:
         qualifications.due, context.campaign, context.tenant, context.now()
     )
     context.tally.add(Count.UNCHANGED, sum(counts.values()) - len(due))
+    stored = await context.in_state(context.state.failures.of, context.campaign, KIND)
+    judging = _Judging(context, rule, stored)
     changes: list[Change] = []
     for start in range(0, len(due), CHUNK):
         context.stop.check()
-        changes += await _judge_all(context, rule, due[start : start + CHUNK])
-    changes = await _without_parked(context, changes)
+        changes += await judging.judge(due[start : start + CHUNK])
+    changes = judging.without_parked(changes)
     _brake(context, changes)
-    await _apply(context, changes)
+    await _apply(context, changes, judging.silence)
 
 
-async def _judge_all(context: PassContext, rule: Rule, leads: Sequence[Watched]) -> list[Change]:
-    """Judge these; what changes nothing is remembered at once."""
-    await learn_about_jobs(context, leads)
-    evidence = await context.in_state(gather, context.state, context.tenant, leads)
-    changes: list[Change] = []
-    settled: list[Evaluated] = []
-    for lead in leads:
-        verdict = judge(rule, evidence[lead.user_id], context.now())
-        change = _change(rule, lead, evidence[lead.user_id], verdict)
-        if change is not None:
-            changes.append(change)
-            continue
-        context.tally.add(Count.UNCHANGED)
-        settled.append(_unchanged(rule, lead, evidence[lead.user_id], verdict))
-    await context.in_state(
-        context.state.qualifications.save,
-        context.held.lease,
-        context.campaign,
-        context.tenant,
-        settled,
-        context.now(),
+class _Judging:
+    """Judges leads chunk by chunk; ``stored`` are the failures of earlier passes."""
+
+    def __init__(self, context: PassContext, rule: Rule, stored: Sequence[StoredFailure]) -> None:
+        self.context = context
+        self.rule = rule
+        self.silence = Silence()
+        self._failed = {failure.record for failure in stored}
+        self._parked = {
+            (failure.record, failure.fingerprint)
+            for failure in stored
+            if failure.waits_for_a_change
+        }
+        self._learning = Learning(context, self._parked, self.silence)
+
+    async def judge(self, leads: Sequence[Watched]) -> list[Change]:
+        """What is to be done about these; what changes nothing is remembered at once."""
+        context = self.context
+        unread = await self._learning.learn([lead for lead in leads if not lead.is_decided])
+        evidence = await context.in_state(gather, context.state, context.tenant, leads)
+        changes: list[Change] = []
+        settled: list[_Outcome] = []
+        for lead in leads:
+            known, gap = evidence[lead.user_id], unread.get(lead.user_id)
+            verdict = judge(self.rule, known, context.now())
+            change = _change(self.rule, lead, known, verdict)
+            # What is known may be enough to qualify, and never to take back or to put aside.
+            if change is not None and (gap is None or change.step is Step.QUALIFY):
+                changes.append(change)
+            elif gap is not None:
+                settled.append(_incomplete(lead, gap))
+            else:
+                still = _unchanged(self.rule, lead, known, verdict)
+                settled.append(_Outcome(lead, still, count=Count.UNCHANGED))
+        await context.in_state(_remember, context, settled, self._failed)
+        for outcome in settled:
+            _count(context, outcome)
+        return changes
+
+    def without_parked(self, changes: Sequence[Change]) -> list[Change]:
+        """Those that Referral Factory has not refused in just this shape before; whoever failed
+        lately comes last, so that with ``--limit`` the others have their turn."""
+        left = [c for c in changes if (c.lead.code, c.fingerprint) not in self._parked]
+        self.context.tally.add(Count.UNCHANGED, len(changes) - len(left))
+        return sorted(left, key=lambda change: change.lead.code in self._failed)
+
+
+def _incomplete(lead: Watched, gap: Unread) -> _Outcome:
+    """A lead whose evidence is not whole stays due, until it is or a person lets it go."""
+    due = Evaluated(
+        lead.user_id,
+        lead.state,
+        due=True,
+        evaluate_at=lead.evaluate_at,
+        job_id=lead.job_id,
+        reached_at=lead.reached_at,
     )
-    return changes
+    if gap.was_told:
+        return _Outcome(lead, due, count=Count.UNCHANGED, keeps_failure=True)
+    failure = Failure(lead.code, gap.reason, gap.trace_id)
+    return _Outcome(lead, due, failure=failure, fingerprint=gap.mark, failure_state=gap.state)
 
 
 def _unchanged(rule: Rule, lead: Watched, evidence: Evidence, verdict: Verdict) -> Evaluated:
@@ -176,6 +224,10 @@ def _change(rule: Rule, lead: Watched, evidence: Evidence, verdict: Verdict) -> 
                 return Change(lead, verdict, Step.QUALIFY)
             taken_back = is_taken_back(rule, evidence, lead.job_id)
             return Change(lead, verdict, Step.LOOK, is_taken_back=taken_back)
+        case QualificationState.TAKING_BACK:
+            if is_taken_back(rule, evidence, lead.job_id):
+                return Change(lead, verdict, Step.UNQUALIFY)
+            return Change(lead, verdict, Step.QUALIFY if qualifies else Step.LOOK)
         case QualificationState.QUALIFIED:
             # A job that was canceled and made anew between two polls keeps the qualification.
             if not qualifies and is_taken_back(rule, evidence, lead.job_id):
@@ -215,7 +267,7 @@ _PLANNED = {
 }
 
 
-async def _apply(context: PassContext, changes: Sequence[Change]) -> None:
+async def _apply(context: PassContext, changes: Sequence[Change], silence: Silence) -> None:
     limit = context.options.limit
     chosen = changes if limit is None else changes[:limit]
     if context.options.dry_run:
@@ -234,19 +286,20 @@ async def _apply(context: PassContext, changes: Sequence[Change]) -> None:
             context.held.lease,
             context.campaign,
             context.tenant,
-            [_intent(change) for change in batch if change.step is Step.QUALIFY],
+            [_intent(change) for change in batch if change.has_intent],
             context.now(),
         )
 
     async def settle(outcomes: Sequence[_Outcome]) -> None:
-        await context.in_state(_remember, context, outcomes)
+        ended = {o.lead.code for o in outcomes if o.evaluated is not None}
+        await context.in_state(_remember, context, outcomes, ended)
         for outcome in outcomes:
             _count(context, outcome)
 
     await Pipeline[Change, _Outcome](
         stop=context.stop,
         prepare=prepare,
-        send=lambda change: _send(context, change),
+        send=lambda change: _send(context, change, silence),
         settle=settle,
         unsent=lambda change: _Outcome(change.lead, None),
         unknown=lambda change: _Outcome(change.lead, None),
@@ -255,16 +308,25 @@ async def _apply(context: PassContext, changes: Sequence[Change]) -> None:
 
 def _intent(change: Change) -> Evaluated:
     """Still due, so that a pass which dies here is picked up by the next."""
+    lead, verdict = change.lead, change.verdict
+    if change.step is Step.UNQUALIFY:
+        return Evaluated(
+            lead.user_id,
+            QualificationState.TAKING_BACK,
+            due=True,
+            job_id=lead.job_id,
+            reached_at=lead.reached_at,
+        )
     return Evaluated(
-        change.lead.user_id,
+        lead.user_id,
         QualificationState.INTENT,
         due=True,
-        job_id=change.verdict.job_id,
-        reached_at=change.verdict.reached_at,
+        job_id=verdict.job_id,
+        reached_at=verdict.reached_at,
     )
 
 
-async def _send(context: PassContext, change: Change) -> _Outcome:
+async def _send(context: PassContext, change: Change, silence: Silence) -> _Outcome:
     """Set one qualification, if Referral Factory still has the lead as we think it has."""
     lead = change.lead
     try:
@@ -275,9 +337,16 @@ async def _send(context: PassContext, change: Change) -> _Outcome:
         if is_qualified != wanted:
             await context.referral.qualify(lead.user_id, qualified=wanted)
     except RecordNotFound:
+        silence.ended()
         gone = Evaluated(lead.user_id, QualificationState.GONE, seen=_seen(change))
         return _Outcome(lead, gone, skip=SkipReason.GONE)
+    except Unavailable as error:
+        # What was remembered before stays: the next pass looks what became of it.
+        silence.met(error)
+        failure = Failure(lead.code, error.message, error.trace_id)
+        return _Outcome(lead, None, failure=failure, failure_state=FailureState.TRANSIENT)
     except RecordRejected as error:
+        silence.ended()
         # A refusal is certain, so nothing is left to be looked for; it stays due, and is asked for
         # again when its fingerprint changes or a person says so.
         refused = Evaluated(
@@ -285,6 +354,7 @@ async def _send(context: PassContext, change: Change) -> _Outcome:
         )
         failure = Failure(lead.code, error.message, error.trace_id)
         return _Outcome(lead, refused, failure=failure, fingerprint=change.fingerprint)
+    silence.ended()
     state, count = _ended(lead, was_qualified=is_qualified, is_qualified=wanted)
     return _Outcome(lead, _after(change, state), count=count)
 
@@ -314,12 +384,17 @@ def _ended(
         if is_qualified:
             return QualificationState.QUALIFIED, Count.QUALIFIED
         return QualificationState.OPEN, Count.UNCHANGED
+    if lead.state is QualificationState.TAKING_BACK:
+        # Likewise: what was to be taken back is, or it still stands.
+        if is_qualified:
+            return QualificationState.QUALIFIED, Count.UNCHANGED
+        return QualificationState.UNQUALIFIED, Count.UNQUALIFIED
     return QualificationState.SETTLED, Count.UNCHANGED
 
 
 def _seen(change: Change) -> int:
     """The count of changes that the verdict knew, with the one that its own intent added."""
-    return change.lead.due + (1 if change.step is Step.QUALIFY else 0)
+    return change.lead.due + (1 if change.has_intent else 0)
 
 
 def _after(change: Change, state: QualificationState) -> Evaluated:
@@ -335,25 +410,22 @@ def _after(change: Change, state: QualificationState) -> Evaluated:
     )
 
 
-async def _without_parked(context: PassContext, changes: Sequence[Change]) -> list[Change]:
-    """Those that Referral Factory has not refused in just this shape before."""
-    if not changes:
-        return []
-    stored = await context.in_state(context.state.failures.of, context.campaign, KIND)
-    parked = {
-        (failure.record, failure.fingerprint) for failure in stored if failure.waits_for_a_change
-    }
-    left = [change for change in changes if (change.lead.code, change.fingerprint) not in parked]
-    context.tally.add(Count.UNCHANGED, len(changes) - len(left))
-    return left
-
-
-def _remember(context: PassContext, outcomes: Iterable[_Outcome]) -> None:
-    """Store the outcomes; what failed or was not sent stays due and is tried again next time."""
+def _remember(
+    context: PassContext, outcomes: Sequence[_Outcome], may_have_failed: Collection[str]
+) -> None:
+    """Store the outcomes; what failed or was not sent stays due and is tried again next time. An
+    earlier failure of a record that ended is forgotten; only these may have one."""
     state, lease, now = context.state, context.held.lease, context.now()
     evaluated = [o.evaluated for o in outcomes if o.evaluated is not None]
     state.qualifications.save(lease, context.campaign, context.tenant, evaluated, now)
-    ended = [o.lead.code for o in outcomes if o.evaluated is not None and o.failure is None]
+    ended = [
+        o.lead.code
+        for o in outcomes
+        if o.evaluated is not None
+        and o.failure is None
+        and not o.keeps_failure
+        and o.lead.code in may_have_failed
+    ]
     state.failures.clear(lease, campaign=context.campaign, kind=KIND, records=ended)
     for outcome in outcomes:
         if outcome.failure is not None:
@@ -365,7 +437,7 @@ def _remember(context: PassContext, outcomes: Iterable[_Outcome]) -> None:
                 reason=outcome.failure.reason,
                 trace_id=outcome.failure.trace_id,
                 fingerprint=outcome.fingerprint,
-                state=FailureState.PARKED,
+                state=outcome.failure_state,
                 run_id=context.run_id,
                 now=now,
             )

@@ -41,7 +41,8 @@ from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.custom_fields import return_fields
 from stcli.usecases.passes.failing import record_failure
 from stcli.usecases.passes.feeds import customers_up_to_date, suppressions_up_to_date
-from stcli.usecases.passes.pipeline import BATCH, SILENT_WRITES_THAT_STOP, Pipeline
+from stcli.usecases.passes.pipeline import BATCH, Pipeline
+from stcli.usecases.passes.silence import Silence
 
 KIND = "return"
 
@@ -88,7 +89,7 @@ class _ReturnPass:
         self.obeys_suppressions = context.config.consent.suppressions == "obey"
         self.fields: Sequence[ReturnField] = ()
         self.canary: Canary | None = None
-        self._silent = 0
+        self._silence = Silence()
 
     async def run(self) -> None:
         context, enrolments = self.context, self.context.state.enrolments
@@ -391,15 +392,13 @@ class _ReturnPass:
         try:
             customer = await context.crm.update_custom_fields(customer_id, write.values)
         except NoAnswer as error:
-            self._silent += 1
-            if self._silent >= SILENT_WRITES_THAT_STOP:
-                raise
+            self._silence.met(error)
             failure = Failure(str(customer_id), error.message, error.trace_id)
             return Outcome(write, failure=failure, failure_state=FailureState.TRANSIENT)
         except (RecordRejected, RecordNotFound) as error:
-            self._silent = 0
+            self._silence.ended()
             return _refused(write, error)
-        self._silent = 0
+        self._silence.ended()
         return Outcome(write, customer)
 
     def _mark(self, writes: Sequence[WriteBack]) -> None:
