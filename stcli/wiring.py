@@ -410,11 +410,17 @@ class Application:
                 body = booking_request(request)
         return msgspec.json.format(body, indent=2).decode()
 
-    def reset_sync(self, name: CampaignName) -> None:
+    def reset_sync(self, name: CampaignName, *, discard_lost_fields: bool = False) -> None:
         """Let the next sync begin anew; ``Locked`` while a pass of the campaign runs."""
         from stcli.usecases.sync import reset
 
-        reset(name, self.settings_of(name), self.state, self.locks)
+        reset(
+            name,
+            self.settings_of(name),
+            self.state,
+            self.locks,
+            discard_lost_fields=discard_lost_fields,
+        )
 
     # Passes
 

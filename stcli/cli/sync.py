@@ -154,6 +154,13 @@ def _show(found: SyncOverview) -> None:
 def reset(
     context: typer.Context,
     campaign: OptionalCampaign = None,
+    discard_lost_fields: Annotated[
+        bool,
+        typer.Option(
+            "--discard-lost-fields",
+            help="Give up custom fields that a write-back emptied and that cannot be put back.",
+        ),
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> int:
@@ -164,7 +171,7 @@ def reset(
         name = chosen_campaign(app, campaign)
         app.settings_of(name)
         confirm(f"Read every customer of {name} again, and write all return fields again?", yes=yes)
-        app.reset_sync(name)
+        app.reset_sync(name, discard_lost_fields=discard_lost_fields)
     emit(
         {"schema_version": 1, "campaign": name, "reset": True},
         lambda: line(f"{name}: the next sync reads all customers again; nobody is enrolled twice."),

@@ -8,6 +8,8 @@ from datetime import datetime
 from stcli.domain.campaign import CampaignConfig, SyncTab
 from stcli.domain.enrolment import EnrolmentState
 from stcli.domain.ids import CampaignName
+from stcli.errors import SafetyStop
+from stcli.store.canaries import CanaryState
 from stcli.store.feeds import Feed
 from stcli.store.locks import Locks
 from stcli.store.state import State
@@ -76,11 +78,32 @@ def overview(name: CampaignName, config: CampaignConfig, state: State) -> SyncOv
     )
 
 
-def reset(name: CampaignName, config: CampaignConfig, state: State, locks: Locks) -> None:
+def reset(
+    name: CampaignName,
+    config: CampaignConfig,
+    state: State,
+    locks: Locks,
+    *,
+    discard_lost_fields: bool = False,
+) -> None:
     """Read the customers from the beginning next time, import again, write every return field
-    again. Who is enrolled stays known: nobody is enrolled twice."""
+    again. Who is enrolled stays known: nobody is enrolled twice.
+
+    ``SafetyStop``: a customer's custom fields that a write-back emptied are not put back yet, and the
+    state has the only copy of them; ``discard_lost_fields`` gives them up.
+    """
     tenant = tenant_key(config)
     with locks.hold(name, "sync") as held:
+        canary = state.canaries.of(tenant)
+        if canary is not None and canary.state is CanaryState.FAILED and canary.before:
+            fields = ", ".join(f"#{key}" for key in sorted(canary.before))
+            if not discard_lost_fields:
+                raise SafetyStop(
+                    f"custom fields {fields} of customer {canary.customer_id} were emptied and are "
+                    "not put back yet",
+                    f"Put them back with: stcli run {name}. If ServiceTitan refuses them for good, "
+                    "give them up with --discard-lost-fields.",
+                )
         state.customers.forget_feeds(tenant)
         state.canaries.forget(tenant)
         state.enrolments.reset(held.lease, name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,47 @@ def test_a_server_that_drops_other_fields_is_noticed(
     document = _returned(cli, code=3)
     assert writes(world)[PATCH] == first
     assert document["error"]["kind"] == "brake"
+
+
+@pytest.mark.parametrize("sandbox", [SandboxSettings(custom_fields_patch="replace")], indirect=True)
+@pytest.mark.parametrize("how", ["refused", "stopped"])
+def test_fields_that_could_not_be_put_back_are_later(
+    sandbox: RunningSandbox, returning, cli, world, office, how
+) -> None:
+    """The second write fails, or the pass is stopped in it: the next pass puts back, a reset does not
+    throw the only copy away, and what somebody typed meanwhile stays."""
+    ids = office.field_ids()
+    number = office.customer("Otto Other", "otto@example.com")
+    code, count = str(ids["Referral Code"]), str(ids["Referrals"])
+    office.change(number, custom_fields={code: "keep me"})
+    if how == "refused":
+        world.fault("status", method="PATCH", route="/customers", skip=1, status=400)
+        document = _returned(cli, code=3)
+        assert f"#{code} could not be put back" in document["error"]["message"]
+    else:
+        world.fault("reset_before", method="PATCH", route="/customers", skip=1)
+        process = subprocess.Popen([sys.executable, "-m", "stcli", "run", "spring-hvac"])
+        deadline = time.monotonic() + 30
+        while not any(fault["applied"] for fault in world.get("/faults")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(timeout=10) == 143
+    world.no_faults()
+    assert "Referral Code" not in office.fields_of(number)
+    ran = cli("sync", "reset", "spring-hvac", "--yes")
+    assert ran.code == 3, ran.text
+    assert f"#{code} of customer {number}" in ran.err
+    office.change(number, custom_fields={count: "7"})
+    document = _returned(cli, code=3)
+    assert (
+        f"customer {number} changed others (#{code}); they were put back"
+        in (document["error"]["message"])
+    )
+    fields = office.fields_of(number)
+    assert (fields["Referral Code"], fields["Referrals"]) == ("keep me", "7")
+    assert "support" in _returned(cli, code=3)["error"]["hint"]
+    assert cli("sync", "reset", "spring-hvac", "--yes").code == 0
 
 
 @pytest.mark.parametrize("sandbox", [SandboxSettings(custom_fields_patch="replace")], indirect=True)

@@ -87,7 +87,7 @@ def test_a_watched_write_that_was_killed_proves_nothing(
 def test_a_put_back_that_is_refused_stops_all_the_same(
     sandbox: RunningSandbox, returning, cli, world, office
 ) -> None:
-    """Only the customer that was watched is harmed, and it is named."""
+    """Only the customer that was watched is harmed; it is named, and the next pass puts back."""
     owners = _with_other_fields(office, 4)
     world.fault("status", method="PATCH", status=400, every=2)
     document = run_sync(cli, code=3)
@@ -97,7 +97,10 @@ def test_a_put_back_that_is_refused_stops_all_the_same(
     world.no_faults()
     world.post("/requests/reset")
     run_sync(cli, code=3)
-    assert PATCH not in writes(world)
+    assert writes(world)[PATCH] == 1
+    assert all(office.fields_of(one).get("Referral Code") for one in owners)
+    run_sync(cli, code=3)
+    assert writes(world)[PATCH] == 1
 
 
 @REPLACING
@@ -154,6 +157,27 @@ def test_after_a_one_time_import_wishes_are_still_obeyed(
     ran = cli("run", "--json")
     assert ran.code == 0, ran.text
     assert office.fields_of(number).get("Referrals") != "1"
+
+
+def test_changed_return_fields_are_not_written_to_who_unsubscribed(
+    returning, cli, world, office
+) -> None:
+    """The list is longer than what is read between two complete reads; it is read in full first."""
+    number = office.customer("Uma Un", "uma@example.com")
+    run_sync(cli)
+    for n in range(260):
+        world.someone_new(f"Lead{n}")
+    run_sync(cli)
+    world.post(f"/rf/users/{referrers(world)['uma@example.com']['id']}", unsubscribed=True)
+    edit(
+        returning,
+        (
+            '"custom_field:Referrals":     {type: dynamic, from: referrals_count}',
+            '"custom_field:Referral Code": {type: dynamic, from: referral_code}',
+        ),
+    )
+    assert run_sync(cli)["return"]["counts"]["updated"] > 0
+    assert "Referral Code" not in office.fields_of(number)
 
 
 def test_an_unsubscription_that_the_list_did_not_show_is_seen_before_a_change(

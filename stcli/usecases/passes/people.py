@@ -43,6 +43,7 @@ class PeopleReader:
         self._stop = stop
         self._now = now
         self._is_fresh = False
+        self._is_complete = False
         self._unreadable: dict[str, None] = {}
 
     def take_unreadable(self) -> list[str]:
@@ -50,13 +51,14 @@ class PeopleReader:
         taken, self._unreadable = list(self._unreadable), {}
         return taken
 
-    async def refresh(self) -> None:
-        """Read what may be new; does nothing when this run has read it already."""
-        if self._is_fresh:
+    async def refresh(self, *, completely: bool = False) -> None:
+        """Read what may be new, or everybody; does nothing when this run has read it already."""
+        if self._is_complete or (self._is_fresh and not completely):
             return
         last = await self._in_state(self._people.complete_read, self._account)
-        if last is None or self._is_old(last):
+        if last is None or completely or self._is_old(last):
             await self._read_all(last)
+            self._is_complete = True
         else:
             await self._read_newest(last)
         self._is_fresh = True

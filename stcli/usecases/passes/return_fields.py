@@ -8,7 +8,8 @@ then the first one that has some is watched too.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -45,6 +46,12 @@ from stcli.usecases.passes.pipeline import BATCH, Pipeline
 from stcli.usecases.passes.silence import Silence
 
 KIND = "return"
+_ASK_SUPPORT = (
+    "Ask ServiceTitan's support about PATCH customers and customFields; leave return_fields out until "
+    "then."
+)
+
+log = logging.getLogger("stcli.passes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +104,12 @@ class _ReturnPass:
         await context.in_state(
             enrolments.begin, context.held.lease, context.campaign, context.tenant, campaign.id
         )
-        await context.people.refresh()
         rule = fingerprint(sorted((name, repr(rule)) for name, rule in self.rules.items()))
         progress = await context.in_state(enrolments.progress, context.campaign)
         is_new = progress.return_rule != rule
+        # A changed rule writes to everybody, also to those of whom no news would have come: who has
+        # unsubscribed since the list was read in full is left alone.
+        await context.people.refresh(completely=is_new and bool(progress.return_rule))
         await self._make_failed_due()
         due = await context.in_state(enrolments.count_returns, context.campaign)
         if is_new or due:
@@ -117,17 +126,19 @@ class _ReturnPass:
             due = await context.in_state(enrolments.count_returns, context.campaign)
         total = await context.in_state(enrolments.count_referrers, context.campaign)
         context.tally.add(Count.UNCHANGED, total - due)
+        self.canary = await self._stored_canary()
+        if self.canary is not None and not context.options.dry_run:
+            # Also where nothing is to be written: somebody's fields may wait to be put back.
+            with context.locks.hold(f"{context.tenant} canary", KIND):
+                self.canary = await self._stored_canary()
+                await self._recover_canary()
         if not due:
             return
-        self.canary = await self._stored_canary()
         await self._read()
         context.progress.begin("customers written back", due, context.rates.servicetitan)
         if context.options.dry_run:
             await self._plan()
         else:
-            if self.canary is not None and self.canary.state is not CanaryState.PASSED:
-                with context.locks.hold(f"{context.tenant} canary", KIND):
-                    await self._recover_canary()
             await self._send()
         context.progress.end()
 
@@ -269,7 +280,8 @@ class _ReturnPass:
         others = {key: text for key, text in before.custom_fields.items() if key != field_id}
         changed = [key for key, text in others.items() if after.custom_fields.get(key) != text]
         if changed:
-            await self._put_back(customer_id, others, changed, after, field_id)
+            canary = Canary(CanaryState.FAILED, customer_id, field_id, {})
+            await self._put_back(canary, {key: others[key] for key in changed}, after)
         data_type = next(f.field.data_type for f in self.fields if f.field.id == field_id)
         if not is_same(after.custom_fields.get(field_id, ""), value, data_type):
             await self._forget_canary(earlier)
@@ -283,64 +295,62 @@ class _ReturnPass:
         return replace(write, values=rest, written=after, watched=frozenset({field_id}))
 
     async def _put_back(
-        self,
-        customer_id: CustomerId,
-        others: Mapping[int, str],
-        changed: Sequence[int],
-        after: Customer,
-        field_id: int,
+        self, canary: Canary, values: Mapping[int, str], after: Customer
     ) -> NoReturn:
-        """Other fields changed by the write of one: put them back, and write nothing more."""
-        # First of all that it failed is remembered, whatever becomes of the putting back.
-        await self._keep(Canary(CanaryState.FAILED, customer_id, field_id, others))
-        written = after.custom_fields.get(field_id)
-        own = {field_id: written} if written is not None else {}
+        """The write of one field changed others: put these values back beside what stands there
+        now, and write nothing more. What is not back yet stays remembered for the next pass."""
+        await self._keep(replace(canary, state=CanaryState.FAILED, before=values))
         try:
-            restored = await self.context.crm.update_custom_fields(customer_id, {**others, **own})
+            restored = await self.context.crm.update_custom_fields(
+                canary.customer_id, {**after.custom_fields, **values}
+            )
             now = restored.custom_fields
-        except ApiError:
+        except ApiError as error:
+            log.warning("custom fields were not put back: %s", error)
             now = after.custom_fields
-        lost = [key for key, text in others.items() if now.get(key) != text]
+        lost = {key: text for key, text in values.items() if now.get(key) != text}
+        await self._keep(replace(canary, state=CanaryState.FAILED, before=lost))
         fate = (
-            f"of these {len(lost)} could not be put back: {', '.join(f'#{key}' for key in lost)}"
+            f"{_numbers(lost)} could not be put back, and the next pass tries again"
             if lost
             else "they were put back"
         )
         raise SafetyStop(
-            f"writing one custom field of customer {customer_id} changed "
-            f"{len(changed)} others; {fate}. Nothing more is written",
-            "Ask ServiceTitan's support about PATCH customers and customFields; leave "
-            "return_fields out until then.",
+            f"writing custom field #{canary.field_id} of customer {canary.customer_id} changed "
+            f"others ({_numbers(values)}); {fate}. Nothing more is written",
+            f"Run again until they are back: stcli run {self.context.campaign}"
+            if lost
+            else _ASK_SUPPORT,
         )
 
     async def _recover_canary(self) -> None:
         """What an earlier watched write left behind."""
         canary = self.canary
-        if canary is None:
+        if canary is None or canary.state in (CanaryState.PASSED, CanaryState.BLANK):
             return
-        if canary.state is CanaryState.BEGUN:
-            await self._finish_looking(canary)
-        elif canary.state is CanaryState.FAILED:
-            raise SafetyStop(
-                "writing one custom field changed others on this tenant when it was tried, so "
-                "nothing is written back",
-                "Ask ServiceTitan's support about PATCH customers and customFields; then forget "
-                f"the result with: stcli sync reset {self.context.campaign}",
-            )
-
-    async def _finish_looking(self, canary: Canary) -> None:
-        """The process died before it could look, or even before the write. Fields that became empty
-        are put back; whatever else is seen proves nothing, so a write will be watched anew."""
         try:
             after = await self.context.crm.customer(canary.customer_id)
         except RecordNotFound:
-            await self._forget_canary(None)
+            # Nobody is left whose fields could be put back.
+            after = None
+        if canary.state is CanaryState.BEGUN:
+            await self._finish_looking(canary, after)
             return
-        others = {key: text for key, text in canary.before.items() if key != canary.field_id}
-        emptied = [key for key in others if not after.custom_fields.get(key)]
-        if emptied:
-            kept = {key: after.custom_fields.get(key) or text for key, text in others.items()}
-            await self._put_back(canary.customer_id, kept, emptied, after, canary.field_id)
+        if after is not None and (emptied := _emptied(canary, after)):
+            await self._put_back(canary, emptied, after)
+        if canary.before:
+            await self._keep(replace(canary, before={}))
+        raise SafetyStop(
+            f"writing custom field #{canary.field_id} of customer {canary.customer_id} changed "
+            "others when it was tried on this tenant, so nothing is written back",
+            f"{_ASK_SUPPORT} Then forget the result with: stcli sync reset {self.context.campaign}",
+        )
+
+    async def _finish_looking(self, canary: Canary, after: Customer | None) -> None:
+        """The process died before it could look, or even before the write. Fields that became empty
+        are put back; whatever else is seen proves nothing, so a write will be watched anew."""
+        if after is not None and (emptied := _emptied(canary, after)):
+            await self._put_back(canary, emptied, after)
         await self._forget_canary(None)
 
     async def _forget_canary(self, before: Canary | None) -> None:
@@ -436,6 +446,19 @@ class _ReturnPass:
                 elif outcome.customer is not None:
                     record = str(outcome.write.row.customer_id)
                     clear_failure(sql, campaign=context.campaign, kind=KIND, record=record)
+
+
+def _emptied(canary: Canary, after: Customer) -> dict[int, str]:
+    """What stood beside the written field and is gone; somebody's newer value is left alone."""
+    return {
+        key: text
+        for key, text in canary.before.items()
+        if key != canary.field_id and not after.custom_fields.get(key)
+    }
+
+
+def _numbers(fields: Iterable[int]) -> str:
+    return ", ".join(f"#{key}" for key in sorted(fields))
 
 
 def _refused(write: WriteBack, error: ApiError) -> Outcome:
