@@ -40,19 +40,24 @@ def main() -> int:
     began = time.monotonic()
     faults: Counter[str] = Counter()
     codes: Counter[int] = Counter()
-    kills = runs = bookings = violated = 0
+    kills = runs = bookings = violated = restores = merges = 0
     with ProcessPoolExecutor(wanted.parallel) as pool:
         for ending in pool.map(told, range(wanted.first, wanted.first + wanted.seeds)):
             faults += ending.faults
             codes += ending.codes
             kills += ending.kills
+            restores += ending.restores
+            merges += ending.merges
             runs += ending.runs
             bookings += ending.bookings
             violated += bool(ending.violations)
             for violation in ending.violations:
                 print(f"seed {ending.seed}: {violation}", flush=True)
     print(f"{wanted.seeds} seeds from {wanted.first}, {violated} with a violation")
-    print(f"{runs} processes, {kills} of them killed with -9; {bookings} bookings at the end")
+    print(
+        f"{runs} processes, {kills} of them killed with -9; {restores} states put back, {merges} mergers"
+    )
+    print(f"{bookings} bookings at the end")
     print("exit codes: " + ", ".join(f"{code}: {n}" for code, n in sorted(codes.items())))
     print(f"{sum(faults.values())} faults of {len(faults)} of {len(MENU)} kinds:")
     for name in MENU:

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from stcli.sandbox.faults import Fault
+from stcli.sandbox.records import Customer
 from stcli.sandbox.server import RunningSandbox
 from stcli.sandbox.settings import SandboxSettings
 from stcli.sandbox.world import World
@@ -54,9 +55,11 @@ COMMANDS = (
     ("qualify", "run"),
     ("run", "--allow-mass-change"),
     ("leads", "run", "--limit", "5"),
+    ("failures", "retry"),
 )
 MOST_PASSES = 12
-EXPECTED_ENDS = frozenset({0, 3, 4, 5, 6, 7, -9})
+EXPECTED_ENDS = frozenset({0, 3, 4, 5, 6, 7, 143, -9, -15})
+"""-15: a SIGTERM that came while Python was starting or ending, with nothing begun or all told."""
 WORK = ("created", "updated", "linked", "qualified", "unqualified", "failed")
 
 
@@ -68,6 +71,8 @@ class Ending:
     violations: list[str] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     kills: int = 0
+    restores: int = 0
+    merges: int = 0
     runs: int = 0
     bookings: int = 0
     codes: Counter[int] = field(default_factory=Counter)
@@ -95,11 +100,18 @@ class Story:
             token_requests_per_window=100_000,
         )
         self.on_cancel = choose(("keep", "unqualify"))
+        # What an older state does not know is that a qualification was ours: nothing takes it back.
+        may_restore = self.on_cancel == "keep" and self.source.random() < 0.5
+        self.restores_in = self.source.randint(2, 5) if may_restore else None
 
     def run(self) -> Ending:
         """The whole story; violations are in the ending."""
         with self.opened():
-            for _ in range(6):
+            for number in range(6):
+                if number == 1 and self.restores_in:
+                    self._keep_a_copy()
+                if number == self.restores_in:
+                    self._put_the_copy_back()
                 self._round()
             self.quiet()
             if self.world.traffic.defects:
@@ -181,6 +193,14 @@ class Story:
         ):
             assert self.command(*words) == 0, words
 
+    def _keep_a_copy(self) -> None:
+        assert self.command("state", "backup", str(self.home / "copy.db")) == 0
+
+    def _put_the_copy_back(self) -> None:
+        """With whatever was asked for since forgotten, also what may still take effect."""
+        assert self.command("state", "restore", str(self.home / "copy.db"), "--yes") == 0
+        self.ending.restores += 1
+
     # The companies
 
     def _round(self) -> None:
@@ -201,7 +221,10 @@ class Story:
                 try:
                     process.wait(timeout=self.source.uniform(0.3, 2.2))
                 except subprocess.TimeoutExpired:
-                    process.kill()
+                    if self.source.random() < 0.8:
+                        process.kill()
+                    else:
+                        process.terminate()
             self._ended(process, words)
         with self.world.lock:
             for name, fault in faults:
@@ -245,14 +268,27 @@ class Story:
             found = tenant.customers[customer]
             if found.merged_to_id is not None:
                 continue
-            match source.randrange(3):
+            match source.randrange(4):
                 case 0:
                     found.name = f"{found.name.split(' ')[0]} Changed{self.ending.runs}"
                 case 1 if source.random() < 0.5:
                     found.do_not_mail = True
                 case 2 if source.random() < 0.3:
                     found.active = not found.active
+                case 3:
+                    self._merge(found)
             tenant.touch_customer(found)
+
+    def _merge(self, customer: Customer) -> None:
+        """Into somebody without an address of their own, who takes over all contacts."""
+        tenant = self.world.tenant
+        for survivor in tenant.customers.values():
+            emails = [n for n in survivor.contacts if tenant.contacts[n].type == "Email"]
+            is_free = survivor.active and survivor.merged_to_id is None and not emails
+            if is_free and survivor.id != customer.id:
+                self.ending.merges += 1
+                self.world.merge_customers(customer.id, survivor.id)
+                return
 
     # The end
 
