@@ -7,7 +7,8 @@ the edit is refused, so a wrong file is never written.
 New text follows the file: its indentation, its line endings, block or flow style of the parent.
 Mappings of single values are written in flow style, ``{type: dynamic, from: email}``, except at the
 top level; other mappings as blocks. A removed key takes its own line with it, not the comments
-above; a mapping or list that loses its last entry stays, as ``{}`` or ``[]``.
+above; a mapping or list that loses its last entry stays, as ``{}`` or ``[]``. A list is changed item
+by item, so comments in it stay.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from stcli.config.document import (
     SequenceNode,
     parse_document,
     path_text,
+    plain_value,
     read_bytes,
     resolve_plain,
 )
@@ -77,7 +80,8 @@ def set_value(text: str, path: DocumentPath, value: object) -> str:
     """``text`` with ``value`` at ``path``; what is missing on the way there is created.
 
     Mappings, lists, text, numbers, booleans, None and dates (written plainly, read as text) can be
-    set. An index equal to a list's length appends. A value that is there already changes nothing.
+    set. An index equal to a list's length appends. A value that is there already changes nothing,
+    and of a list that becomes another one only the items that differ change.
     """
     if not path:
         raise ValueError("the path of a value has at least one step")
@@ -87,7 +91,8 @@ def set_value(text: str, path: DocumentPath, value: object) -> str:
     expected = _with_value(before, path, path, _read_back(value))
     if _same(before, expected):
         return mark + text
-    return mark + _first_that_reads(_settings(document, path, value), expected, path)
+    candidates = chain(_item_by_item(document, path, value), _settings(document, path, value))
+    return mark + _first_that_reads(candidates, expected, path)
 
 
 def remove_value(text: str, path: DocumentPath) -> str:
@@ -100,6 +105,22 @@ def remove_value(text: str, path: DocumentPath) -> str:
         return mark + text
     expected = _without_value(document.value, path)
     return mark + _first_that_reads(_removals(document, path), expected, path)
+
+
+def rename_key(text: str, path: DocumentPath, key: str) -> str:
+    """``text`` with another name for the key at ``path``; its place, its value and all around stay."""
+    mark, text = _split_mark(text)
+    document = parse_document(text)
+    node = document.node(path[:-1])
+    entry = node.find(str(path[-1])) if isinstance(node, MappingNode) else None
+    if not isinstance(node, MappingNode) or entry is None:
+        raise ValueError(f"there is no key {path_text(path)}")
+    entries = [(name.text, plain_value(value)) for name, value in node.entries]
+    renamed = {key if name == entry[0].text else name: value for name, value in entries}
+    expected = _with_value(document.value, path[:-1], path[:-1], renamed)
+    new = _text(key, in_flow=node.flow, is_key=True)
+    written = _spliced(text, entry[0].start, entry[0].end, new)
+    return mark + _first_that_reads(iter([written]), expected, path)
 
 
 def edit_file(
@@ -255,7 +276,43 @@ def _settings(document: Document, path: DocumentPath, value: object) -> Iterator
         depth = place.depth + 1 if place else 0
         yield from _new_entries(document, node, rest[0], value, depth)
     elif isinstance(node, SequenceNode):
-        yield from _new_items(text, node, value)
+        yield from _new_items(text, node, len(node.items), value)
+
+
+def _item_by_item(document: Document, path: DocumentPath, value: object) -> Iterator[str]:
+    """The text with a list's differing items replaced one by one, so that comments between them and
+    behind them stay; of a longer list the surplus goes, with what stands behind it on its line."""
+    node = document.node(path)
+    if not isinstance(node, SequenceNode) or not isinstance(value, Sequence) or _is_scalar(value):
+        return
+    old, new = plain_value(node), [_read_back(item) for item in value]
+    if not old or not new:
+        return
+    both = min(len(old), len(new))
+    same = [_same(old[index], new[index]) for index in range(both)]
+    first = next((index for index in range(both) if not same[index]), both)
+    same = [_same(old[-index], new[-index]) for index in range(1, both - first + 1)]
+    behind = next((index for index in range(both - first) if not same[index]), both - first)
+    text = document.text
+    with suppress(ConfigurationError):  # then the list changes as a whole
+        for index in reversed(range(both - behind, len(old) - behind)):
+            text = remove_value(text, (*path, index))
+        for index in range(first, both - behind):
+            text = set_value(text, (*path, index), value[index])
+        for index in range(both - behind, len(new) - behind):
+            text = _with_item(text, path, index, value[index])
+        yield text
+
+
+def _with_item(text: str, path: DocumentPath, index: int, value: object) -> str:
+    """``text`` with one item more in a list that has some."""
+    document = parse_document(text)
+    node = document.node(path)
+    assert isinstance(node, SequenceNode)
+    items = plain_value(node)
+    items.insert(index, _read_back(value))
+    expected = _with_value(document.value, path, path, items)
+    return _first_that_reads(_new_items(text, node, index, value), expected, path)
 
 
 def _filled_around_comments(text: str, node: MappingNode, entry: str) -> Iterator[str]:
@@ -372,13 +429,17 @@ def _new_entries(
     yield _with_lines_after(text, _content_end(text, node), lines)
 
 
-def _new_items(text: str, node: SequenceNode, value: object) -> Iterator[str]:
-    if node.flow:
-        yield _appended_in_flow(text, node.items[-1], _flow(value, in_flow=True))
-        return
-    column = _column(text, _collection_start(text, node))
-    line = f"{' ' * column}- {_flow(value, in_flow=False)}"
-    yield _with_lines_after(text, _content_end(text, node), [line])
+def _new_items(text: str, node: SequenceNode, index: int, value: object) -> Iterator[str]:
+    new, at = _flow(value, in_flow=node.flow), _collection_start(text, node)
+    if node.flow and index:
+        yield _appended_in_flow(text, node.items[index - 1], new)
+    elif node.flow:
+        yield _spliced(text, node.items[0].start, node.items[0].start, f"{new}, ")
+    elif index:
+        line = f"{' ' * _column(text, at)}- {new}"
+        yield _with_lines_after(text, _content_end(text, node.items[index - 1]), [line])
+    else:
+        yield _spliced(text, at, at, f"- {new}{_line_break(text)}{' ' * _column(text, at)}")
 
 
 def _appended_in_flow(text: str, last: Node, new: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from stcli.config.edit import remove_value, set_value
+from stcli.config.document import DocumentPath
+from stcli.config.edit import remove_value, rename_key, set_value
 from stcli.config.load import FIELDS_OF, LoadedCampaign
 from stcli.domain.campaign import Tab
-from stcli.domain.mapping.rules import Rule, as_written
+from stcli.domain.mapping.rules import WHERE_FROM, Rule, as_written
 from stcli.errors import ConfigurationError
 
 RuleChanges = Mapping[str, Rule | None]
@@ -15,8 +16,8 @@ RuleChanges = Mapping[str, Rule | None]
 
 
 def with_rules(text: str, before: LoadedCampaign, tab: Tab, changes: RuleChanges) -> str:
-    """``text`` with these mappings. A rule that keeps its data type changes key by key, so that
-    comments and spacing inside it stay."""
+    """``text`` with these mappings. A rule changes key by key, so that comments and spacing inside it
+    stay, also where its data type becomes another one."""
     before.config.require(tab)
     fields = FIELDS_OF[tab]
     present = before.config.rules_of(tab)
@@ -27,15 +28,26 @@ def with_rules(text: str, before: LoadedCampaign, tab: Tab, changes: RuleChanges
         path = (*fields, target)
         if rule is None:
             text = remove_value(text, path)
-        elif old is None or old.type != rule.type:
+        elif old is None:
             text = set_value(text, path, as_written(rule))
         else:
-            now, then = as_written(rule), as_written(old)
-            for key in then.keys() - now.keys():
-                text = remove_value(text, (*path, key))
-            for key, value in now.items():
-                if then.get(key) != value:
-                    text = set_value(text, (*path, key), value)
+            text = _with_other_rule(text, path, old, rule)
+    return text
+
+
+def _with_other_rule(text: str, path: DocumentPath, old: Rule, rule: Rule) -> str:
+    now, then = as_written(rule), as_written(old)
+    was, will = WHERE_FROM.intersection(then), WHERE_FROM.intersection(now)
+    for before, after in zip(was - will, will - was, strict=True):
+        text = rename_key(text, (*path, before), after)
+    for key, value in now.items():
+        if then.get(key) != value:
+            text = set_value(text, (*path, key), value)
+    possible = rule.model_dump(by_alias=True)
+    for key in old.model_dump(by_alias=True, exclude_unset=True):
+        # What goes without saying may stand there, if the new data type knows it.
+        if key not in was | now.keys() and (key in then or key not in possible):
+            text = remove_value(text, (*path, key))
     return text
 
 

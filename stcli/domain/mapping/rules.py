@@ -55,7 +55,9 @@ def as_written(rule: Rule) -> dict[str, object]:
     return {name: value for name, value in values.items() if name in _SAID or value not in ("", [])}
 
 
-_SAID = frozenset({"type", "from", "value", "template"})
+WHERE_FROM = frozenset({"from", "value", "template"})
+"""The keys that say where a value comes from: each data type has one of them."""
+_SAID = WHERE_FROM | {"type"}
 
 
 def sources_of(rule: Rule) -> tuple[str, ...]:

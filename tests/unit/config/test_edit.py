@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from stcli.config import document as document_module
 from stcli.config import edit as module
 from stcli.config.document import MappingNode, ScalarNode, SequenceNode, parse_document
-from stcli.config.edit import edit_file, remove_value, set_value
+from stcli.config.edit import edit_file, remove_value, rename_key, set_value
 from stcli.errors import ConfigurationError, Locked
 
 EXAMPLES = int(os.environ.get("STCLI_TEST_EXAMPLES", "200"))
@@ -86,6 +86,15 @@ def lines_of(text):
         ("a:\n  b: 1 # c\n  # d\ne: 1\n", ("a",), 5, "a: 5\n  # d\ne: 1\n"),
         ("a: # c\n  # d\n  b: 1\ne: 1\n", ("a",), [1], "a: [1] # c\n  # d\ne: 1\n"),
         ("a:\n  b: 1\n", ("a",), {"c": {"d": 1}}, "a:\n  c: {d: 1}\n"),
+        ("a:\n- 1 # c\n# d\n- 2 # e\n", ("a",), [1, 3], "a:\n- 1 # c\n# d\n- 3 # e\n"),
+        ("a:\n- 1 # c\n# d\n- 2 # e\n", ("a",), [1, 3, 2], "a:\n- 1 # c\n- 3\n# d\n- 2 # e\n"),
+        ("a:\n- 1 # c\n# d\n- 2 # e\n", ("a",), [3, 1, 2], "a:\n- 3\n- 1 # c\n# d\n- 2 # e\n"),
+        ("a:\n- 1 # c\n# d\n- 2 # e\n", ("a",), (2,), "a:\n# d\n- 2 # e\n"),
+        ("a:\n  - [1] # c\n", ("a",), [[2], [3]], "a:\n  - [2] # c\n  - [3]\n"),
+        ("a: [1, # c\n  2] # d\n", ("a",), [1, 3, 4], "a: [1, # c\n  3, 4] # d\n"),
+        ("a: [1, # c\n  2] # d\n", ("a",), [0, 1, 2], "a: [0, 1, # c\n  2] # d\n"),
+        ("a:\n- 1 # c\n", ("a",), [], "a: []\n"),
+        ("a:\n- - 1 # c\n  - 2\n", ("a", 0), [3, 1, 2], "a:\n- - 3\n  - 1 # c\n  - 2\n"),
     ],
 )
 def test_an_existing_value_is_replaced_in_place(before, path, value, after):
@@ -287,6 +296,29 @@ def test_a_broken_file_is_not_edited():
         with pytest.raises(ConfigurationError) as caught:
             call()
         assert caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("before", "path", "key", "after"),
+    [
+        ("a: 1 # c\nb: 2\n", ("a",), "d", "d: 1 # c\nb: 2\n"),
+        ("\ufeffa:\n  # c\n  'b' : 1\n", ("a", "b"), "d", "\ufeffa:\n  # c\n  d : 1\n"),
+        ("a: {b: 1, c: 2}\n", ("a", "b"), "x: y", 'a: {"x: y": 1, c: 2}\n'),
+        ("? a\n: 1\n", ("a",), "NO", '? "NO"\n: 1\n'),
+        ("a: |\n  x\n\n# c\n", ("a",), "b", "b: |\n  x\n\n# c\n"),
+    ],
+)
+def test_a_key_gets_another_name(before, path, key, after):
+    """Where it stands, with its value and its comments."""
+    assert rename_key(before, path, key) == after
+
+
+def test_a_name_that_is_taken_is_refused():
+    """Two keys of one name are no file."""
+    with pytest.raises(ConfigurationError, match="cannot be changed"):
+        rename_key("a: 1\nb: 2\n", ("a",), "b")
+    with pytest.raises(ValueError, match="no key x"):
+        rename_key("a: 1\n", ("x",), "b")
 
 
 # --- removing ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Setting and unsetting mappings in campaign files of every style: what was asked for, nothing else."""
 
 import io
+import itertools
 import multiprocessing
 import os
 import random
@@ -323,6 +324,12 @@ def rule_of_type(chance, tab, name, data_type):
     return rule
 
 
+def of_another_type(chance, tab, name, old):
+    """A rule that the catalogue takes, of another data type where the target has several."""
+    rules = [valid_rule(chance, tab, name) for _ in range(8)]
+    return next((rule for rule in rules if rule["type"] != old["type"]), rules[0])
+
+
 def similar_rule(chance, tab, name, old):
     """A rule of the same data type, so that it can change key by key."""
     new = rule_of_type(chance, tab, name, old["type"])
@@ -375,8 +382,10 @@ def chosen_changes(chance, rules):
         kind = chance.random()
         if kind < 0.3:
             changes[name] = None
-        elif kind < 0.65 and name in there:
+        elif kind < 0.6 and name in there:
             changes[name] = similar_rule(chance, tab, name, there[name])
+        elif kind < 0.85 and name in there:
+            changes[name] = of_another_type(chance, tab, name, there[name])
         else:
             changes[name] = valid_rule(chance, tab, name)
     is_wrong = chance.random() < 0.12
@@ -449,20 +458,52 @@ def places_of(document, tab, name, old, new, *, is_emptied):
             whole if fields.flow or is_emptied else lines(key.start, end),
             [(key.start, behind_end(text, end))],
         )
-    if old["type"] != new["type"]:
-        comments = [(value.start, behind_end(text, end) if is_block(value) else end)]
-    else:
-        old, new = (rule_or_none(rule).model_dump(by_alias=True) for rule in (old, new))
-        comments = []
-        for inner_key, inner in value.entries:
-            inner_end = end_of(text, inner)
-            was, now = old[inner_key.text], new[inner_key.text]
-            if was != now and now in ("", (), []) and inner_key.text in ("default", "transform"):
-                comments.append((inner_key.start, behind_end(text, inner_end)))
-            elif was != now:
-                behind = behind_end(text, inner_end) if is_block(inner) else inner_end
-                comments.append((inner.start, behind))
+    comments = [
+        span
+        for inner_key, inner in value.entries
+        for span in given_up(text, inner_key, inner, written(old), written(new))
+    ]
     return Edited(lines(key.start, end), comments)
+
+
+def written(rule):
+    """A rule with every key that its data type has."""
+    return rule_or_none(rule).model_dump(by_alias=True, mode="json")
+
+
+def given_up(text, key, node, old, new):
+    """Where comments go with a key of a rule that becomes another one: with a key that the new one
+    does not have, or with the items by which its list is shorter."""
+    was, name = old[key.text], key.text
+    if name not in ("default", "transform"):  # where the value comes from stays, by another name
+        return [(node.start, end_of(text, node))]
+    now = new.get(name)
+    if was == now:
+        return []
+    if now in (None, "", []):
+        return [(key.start, behind_end(text, end_of(text, node)))]
+    if name == "default":
+        return [(node.start, end_of(text, node))]
+    return [
+        (item.start, behind_end(text, end_of(text, item))) for item in node.items[surplus(was, now)]
+    ]
+
+
+def surplus(old, new):
+    """The items that go from a list, if others before and behind them are the same."""
+    before = alike(old, new)
+    behind = alike(old[before:][::-1], new[before:][::-1])
+    return slice(len(new) - behind, len(old) - behind)
+
+
+def alike(left, right):
+    """By how many items both begin."""
+    return sum(
+        1
+        for _ in itertools.takewhile(
+            lambda pair: pair[0] == pair[1], zip(left, right, strict=False)
+        )
+    )
 
 
 def fields_place(document, tab):
@@ -677,6 +718,66 @@ def test_a_comment_in_brackets_outlives_its_neighbour(tmp_path, fields, changes)
     assert NOTE.findall(text) == ["# note 1"]
 
 
+COMMENTED = """\
+    source:  # note 1
+      # note 2
+      type: dynamic  # note 3
+      # note 4
+      from: campaign.name  # note 5
+      transform:  # note 6
+        # note 7
+        - lower  # note 8
+        # note 9
+        - trim  # note 10
+      # note 11
+"""
+TEMPLATE = {"type": "template", "template": "Web"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed"),
+    [
+        (
+            {**TEMPLATE, "transform": ["lower", "trim"]},
+            {"type: dynamic": "type: template", "from: campaign.name": "template: Web"},
+        ),
+        ({"transform": ["lower", "upper"]}, {"- trim": "- upper"}),
+        ({"transform": ["upper", "trim"]}, {"- lower": "- upper"}),
+        ({"transform": ["trim"]}, {"        - lower  # note 8\n": ""}),
+        ({"transform": ["lower"]}, {"        - trim  # note 10\n": ""}),
+        (
+            {"transform": ["lower", "upper", "trim"]},
+            {"# note 8\n": "# note 8\n        - upper\n"},
+        ),
+        ({"transform": ["upper", "lower", "trim"]}, {"- lower": "- upper\n        - lower"}),
+        (
+            {"type": "manual_input", "value": "Web"},
+            {
+                "type: dynamic": "type: manual_input",
+                "from: campaign.name": "value: Web",
+                COMMENTED[
+                    COMMENTED.index("      transform") : COMMENTED.index("      # note 11")
+                ]: "",
+            },
+        ),
+    ],
+)
+def test_a_mapping_in_lines_changes_word_by_word(tmp_path, rule, changed):
+    """Another data type and another list are new words in the old lines; comments go only with what
+    is no more."""
+    home = Home(config=tmp_path, state=tmp_path / "state", logs=tmp_path / "logs")
+    file = home.campaign_file(NAME)
+    file.parent.mkdir()
+    before = BRACKETS.partition("sync:")[0] + "leads:\n  fields:\n" + COMMENTED
+    file.write_text(before, encoding="utf-8")
+    whole = rule if "type" in rule else {"type": "dynamic", "from": "campaign.name", **rule}
+    CampaignFiles(home).set_rules(NAME, Tab.LEADS, {"source": rule_or_none(whole)})
+    for old, new in changed.items():
+        assert before.count(old) == 1
+        before = before.replace(old, new)
+    assert file.read_text(encoding="utf-8") == before
+
+
 def test_the_files_of_these_tests_have_every_style():
     """What the properties are shown on is not plainer than it claims to be."""
     texts = [Writer(random.Random(seed)).text() for seed in range(300)]
@@ -697,6 +798,9 @@ def test_the_files_of_these_tests_have_every_style():
         r": [|>]-",
         r"(?m)^ *\S+: {3,}\{",
         r"(?m)^ *- trim",
+        r"(?m)^ *- trim +# note",
+        r"(?m)^ *type: dynamic +# note",
+        r"(?m)^ +# note.*[\r\n]+ *- \w+",
         r"(?m)^[ ]{4}fields:",
         r"(?m)^\s*$",
         r"\A\ufeff?(version|leads|sync|servicetitan|qualification):",
