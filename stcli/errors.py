@@ -123,6 +123,20 @@ class SetupRequired(ConfigurationError):
     kind = "setup_required"
 
 
+class ChangedMeanwhile(ConfigurationError):
+    """Somebody else set what is about to be set, to something else; ``paths`` names it."""
+
+    kind = "changed_meanwhile"
+
+    def __init__(self, paths: Sequence[tuple[str | int, ...]]) -> None:
+        self.paths = tuple(paths)
+        self.names = ", ".join(".".join(map(str, path)) for path in paths)
+        super().__init__(
+            f"changed by somebody else meanwhile: {self.names}; nothing was changed",
+            "Look at what stands there now, and begin again.",
+        )
+
+
 class SafetyStop(ConfigurationError):
     """A brake: the pass would do more than the file allows, so it did nothing."""
 

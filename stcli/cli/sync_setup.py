@@ -16,6 +16,7 @@ from stcli.cli.output import emit, line, note, plain, table
 from stcli.cli.rule_text import describe_rule
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import (
+    ChangedMeanwhile,
     Declined,
     ExitCode,
     NotConnected,
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from stcli.domain.campaign import CampaignConfig, SyncType
     from stcli.domain.ids import CampaignName
     from stcli.domain.mapping.rules import Rule
-    from stcli.usecases.sync_setup import Lists, SyncAnswers
+    from stcli.usecases.sync_setup import Lists, SyncAnswers, SyncChanges
     from stcli.wiring import Application
 
 NOT_MAPPED, OTHER, AS_IT_IS = "", "…", "="
+THEIRS, MINE = "theirs", "mine"
 
 
 def setup(
@@ -85,7 +87,7 @@ def setup(
 
     On a terminal it asks in three steps; every flag answers one question beforehand.
     """
-    from stcli.usecases.sync_setup import check_answers, file_changes, present_answers
+    from stcli.usecases.sync_setup import SyncChanges, check_answers, present_answers
 
     with application(context) as app:
         name = chosen_campaign(app, campaign)
@@ -120,8 +122,7 @@ def setup(
         _overview(answers)
         if asks and not choosing.agree(f"Write this to the campaign file of {name}?"):
             raise Declined("not confirmed, so nothing was changed")
-        values, gone = file_changes(config, answers)
-        difference = app.files.change(name, values, gone) if values or gone else ""
+        difference = _written(app, name, SyncChanges(config, answers), asks=asks)
     emit(
         {
             "schema_version": 1,
@@ -134,6 +135,23 @@ def setup(
     )
     note(f"Look at what it would do: stcli sync run {name} --dry-run")
     return ExitCode.DONE
+
+
+def _written(app: Application, name: CampaignName, changes: SyncChanges, *, asks: bool) -> str:
+    """The difference. What somebody else set to something else meanwhile is asked about once more."""
+    while True:
+        try:
+            return app.files.change_by(name, changes.plan)
+        except ChangedMeanwhile as error:
+            if not asks:
+                raise
+            kept = choosing.choose(
+                f"Changed by somebody else meanwhile: {plain(error.names)}",
+                [(THEIRS, "Keep what stands there now, write the rest"), (MINE, "Put mine there")],
+                THEIRS,
+            )
+            if kept == THEIRS:
+                changes.give_up(error.paths)
 
 
 def _take_pairs(

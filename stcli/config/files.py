@@ -8,9 +8,10 @@ from pathlib import Path
 from stcli.config.document import DocumentPath, parse_document, read_bytes
 from stcli.config.edit import EditResult, edit_file, remove_value, set_value
 from stcli.config.load import LoadedCampaign, interpret, load_campaign, no_campaign
-from stcli.config.rules_edit import RuleChanges, refuse_faulty, with_rules
-from stcli.domain.campaign import Action, Tab
+from stcli.config.rules_edit import refuse_faulty, with_rules
+from stcli.domain.campaign import Action, CampaignConfig, Tab
 from stcli.domain.ids import CampaignName
+from stcli.domain.mapping.rules import RuleChanges
 from stcli.errors import ConfigurationError, Problem
 from stcli.paths import Home, write_private
 
@@ -124,6 +125,26 @@ class CampaignFiles:
         valid campaign file is not written."""
 
         return self.edit(name, lambda text, _before: _with(text, values, removed)).diff
+
+    def change_by(
+        self,
+        name: CampaignName,
+        plan: Callable[
+            [CampaignConfig],
+            tuple[Mapping[DocumentPath, object], Mapping[Tab, RuleChanges]],
+        ],
+    ) -> str:
+        """Set the values and mappings that ``plan`` makes of what the file says once nobody else can
+        change it; the difference as text. Where it raises nothing is written."""
+
+        def change(text: str, before: LoadedCampaign) -> str:
+            values, rules = plan(before.config)
+            text = _with(text, values, ())
+            for tab, changes in rules.items():
+                text = with_rules(text, before, tab, changes)
+            return text
+
+        return self.edit(name, change).diff
 
     def text(self, name: CampaignName) -> str:
         """The whole file as it stands, also where it is not valid."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from stcli.config.document import DocumentPath
 from stcli.config.edit import remove_value, rename_key, set_value
 from stcli.config.load import FIELDS_OF, LoadedCampaign
 from stcli.domain.campaign import Tab
-from stcli.domain.mapping.rules import WHERE_FROM, Rule, as_written
+from stcli.domain.mapping.rules import WHERE_FROM, Rule, RuleChanges, as_written
 from stcli.errors import ConfigurationError
-
-RuleChanges = Mapping[str, Rule | None]
-"""Targets with their new rule; None takes the mapping out."""
 
 
 def with_rules(text: str, before: LoadedCampaign, tab: Tab, changes: RuleChanges) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from stcli.domain.campaign import CampaignConfig, SyncType
+from stcli.domain.campaign import CampaignConfig, SyncTab, SyncType, Tab
 from stcli.domain.mapping.rules import (
     Dynamic,
     Rule,
+    RuleChanges,
     as_written,
 )
 from stcli.domain.mapping.validate import TabVerdict, check_return, check_sync
 from stcli.domain.nearest import suggestion
 from stcli.domain.records import CustomFieldType
-from stcli.errors import ConfigurationError, SetupRequired
+from stcli.errors import ChangedMeanwhile, ConfigurationError, SetupRequired
 from stcli.usecases.passes.custom_fields import (
     custom_field_sources,
     field_named,
@@ -113,46 +115,93 @@ def _refuse(verdict: TabVerdict, where: str, flag: str) -> None:
 
 
 Path = tuple[str | int, ...]
+FIELDS: Mapping[str, Tab] = {"fields": Tab.SYNC, "return_fields": Tab.RETURN}
+"""Which mappings stand under which key of the tab."""
 
 
-def file_changes(
-    config: CampaignConfig, answers: SyncAnswers
-) -> tuple[dict[Path, object], list[Path]]:
-    """What to set in the file and what to remove from it; what stays the same is not touched."""
-    sync = config.sync
-    kind = answers.type or (SyncType.ONGOING if sync is None else sync.type)
-    if sync is None:
-        return {("sync",): _new_tab(kind, answers)}, []
-    values: dict[Path, object] = {}
-    gone: list[Path] = []
-    if sync.type is not kind:
-        values["sync", "type"] = kind.value
-    for name, before, after in (
-        ("fields", sync.fields, answers.fields),
-        ("return_fields", sync.return_fields, answers.return_fields),
-    ):
-        if not before and after:
-            values["sync", name] = {target: as_written(rule) for target, rule in after.items()}
-            continue
-        if before and not after:
-            gone.append(("sync", name))
-            continue
-        for target, rule in after.items():
-            if before.get(target) != rule:
-                values["sync", name, target] = as_written(rule)
-        gone += [("sync", name, target) for target in before if target not in after]
-    for name, value in answers.filter.items():
-        values["sync", "filter", name] = value
-    if answers.max_creates is not None:
-        values["sync", "limits", "max_creates"] = answers.max_creates
-    if answers.welcome_mail is not None and answers.welcome_mail != sync.welcome_mail:
-        values["sync", "welcome_mail"] = answers.welcome_mail
-    return values, gone
+class SyncChanges:
+    """What the answers change in the file as it was when the questions began. It is put into the
+    file as it is at the end, so that what somebody else changed meanwhile stays."""
+
+    def __init__(self, begun: CampaignConfig, answers: SyncAnswers) -> None:
+        self._answers = answers
+        self._had_tab = begun.sync is not None
+        self._seen = _said(begun)
+        wanted = _wanted(answers)
+        self._changes = {
+            path: value for path, value in wanted.items() if self._seen.get(path) != value
+        }
+        self._changes |= {
+            path: None for path in self._seen if path[1] in FIELDS and path not in wanted
+        }
+
+    def plan(self, now: CampaignConfig) -> tuple[Mapping[Path, object], Mapping[Tab, RuleChanges]]:
+        """The values and mappings to set in a file that says ``now``. ``ChangedMeanwhile`` where
+        somebody else set the same to something else since it was last looked at."""
+        if now.sync is None:
+            if self._had_tab:
+                raise ConfigurationError(
+                    "the sync tab was taken out of the file by somebody else meanwhile, so "
+                    "nothing was changed",
+                    "Begin again: stcli sync setup",
+                )
+            return {("sync",): _new_tab(self._answers)}, {}
+        said, seen = _said(now), self._seen
+        self._seen = said
+        clashes = [
+            path
+            for path, value in self._changes.items()
+            if said.get(path) not in (seen.get(path), value)
+        ]
+        if clashes:
+            raise ChangedMeanwhile(clashes)
+        values: dict[Path, object] = {}
+        rules: dict[Tab, dict[str, Rule | None]] = {Tab.SYNC: {}, Tab.RETURN: {}}
+        for path, value in self._changes.items():
+            if path[1] in FIELDS:
+                rules[FIELDS[str(path[1])]][str(path[2])] = value
+            elif said.get(path) != value:
+                values[path] = value
+        return values, rules
+
+    def give_up(self, paths: Sequence[Path]) -> None:
+        """Leave these as somebody else has set them."""
+        for path in paths:
+            del self._changes[path]
 
 
-def _new_tab(kind: SyncType, answers: SyncAnswers) -> dict[str, object]:
+def _said(config: CampaignConfig) -> dict[Path, Any]:
+    """What the file says of the sync, setting by setting; of a tab that is not there, the defaults."""
+    sync = config.sync or SyncTab(type=SyncType.ONGOING)
+    whole = sync.filter.model_dump(mode="json")
+    return {
+        ("sync", "type"): None if config.sync is None else sync.type.value,
+        **{("sync", "fields", target): rule for target, rule in sync.fields.items()},
+        **{("sync", "return_fields", target): rule for target, rule in sync.return_fields.items()},
+        **{("sync", "filter", name): value for name, value in whole.items()},
+        ("sync", "limits", "max_creates"): sync.limits.max_creates,
+        ("sync", "welcome_mail"): sync.welcome_mail,
+    }
+
+
+def _wanted(answers: SyncAnswers) -> dict[Path, Any]:
+    """What the answers would have the file say; what was not answered is left out."""
+    single = {
+        ("sync", "type"): None if answers.type is None else answers.type.value,
+        ("sync", "limits", "max_creates"): answers.max_creates,
+        ("sync", "welcome_mail"): answers.welcome_mail,
+    }
+    return {
+        **{("sync", "fields", target): rule for target, rule in answers.fields.items()},
+        **{("sync", "return_fields", t): rule for t, rule in answers.return_fields.items()},
+        **{("sync", "filter", name): value for name, value in answers.filter.items()},
+        **{path: value for path, value in single.items() if value is not None},
+    }
+
+
+def _new_tab(answers: SyncAnswers) -> dict[str, object]:
     tab: dict[str, object] = {
-        "type": kind.value,
+        "type": (answers.type or SyncType.ONGOING).value,
         "fields": {target: as_written(rule) for target, rule in answers.fields.items()},
     }
     if answers.return_fields:

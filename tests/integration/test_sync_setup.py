@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from stcli.config.document import parse_document
+from stcli.config.load import interpret
+from stcli.domain.campaign import SyncType
+from stcli.errors import ChangedMeanwhile
+from stcli.usecases.new_rule import rule_from
+from stcli.usecases.sync_setup import SyncChanges, present_answers
 from tests.integration.synced import SYNC
 from tests.integration.terminal import DOWN, Terminal
 
@@ -19,6 +25,11 @@ def _sync_part(file: Path) -> str:
 
 
 def _answers(terminal: Terminal) -> None:
+    _answers_but_type(terminal)
+    terminal.answer("Sync type")
+
+
+def _answers_but_type(terminal: Terminal) -> None:
     terminal.answer(r"First Name \* comes from")
     terminal.answer(r"Email \* comes from")
     terminal.answer("Last Name comes from", DOWN * 2 + "\r")
@@ -27,7 +38,6 @@ def _answers(terminal: Terminal) -> None:
     terminal.answer("Referral Code goes to", "\x1b[A" + "\r")
     terminal.answer("Referrals Count goes to", DOWN * 2 + "\r")
     terminal.answer("Converted Referrals Count goes to")
-    terminal.answer("Sync type")
 
 
 FLAGS = (
@@ -108,6 +118,114 @@ def test_a_second_setup_starts_from_what_is_there(connected, cli) -> None:
     assert "# mine" in after
     assert "meta.Phone" not in after
     assert "meta.Last Name" in after
+
+
+BLOCK = """\
+sync:
+  type: ongoing
+  fields:
+    # who they are
+    first_name:  # as in the office
+      type: dynamic  # never a fixed one
+      # out of Name
+      from: name
+      transform: [first_name]  # or last_name
+    email: {type: dynamic, from: email}
+"""
+
+
+def test_comments_inside_a_mapping_survive(connected, cli) -> None:
+    """Only the word that changes changes, as with ``map set``."""
+    connected.write_text(connected.read_text(encoding="utf-8") + BLOCK, encoding="utf-8")
+    ran = cli("sync", "setup", "--map", "first_name=name>last_name")
+    assert ran.code == 0, ran.text
+    assert _sync_part(connected).lstrip("\n") == BLOCK.replace("[first_name]", "[last_name]")
+
+
+HEAD = "version: 1\nreferral_campaign: x\nservicetitan: {tenant_id: 1}\n"
+THEIRS = (
+    "--yes", "--type", "one_time", "--map", "meta.Phone=phone", "--max-creates", "5",
+    "--return", "Referral Link=referral_link", "--return", "Referrals=referrals_count",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "kind"), [("\r", "one_time"), (DOWN + "\r", "ongoing")])
+def test_what_somebody_else_set_up_meanwhile_is_not_lost(connected, cli, keys, kind) -> None:
+    """A whole tab, with its brake, made while the questions were open: what only they set stays, and
+    what both set is asked about."""
+    terminal = Terminal(*SETUP)
+    terminal.answer(r"First Name \* comes from", "")
+    assert cli("sync", "setup", *THEIRS).code == 0
+    terminal.child.send("\r")
+    terminal.answer(r"Email \* comes from")
+    terminal.answer("Last Name comes from")
+    terminal.answer("Phone comes from")
+    terminal.answer("Referral Link goes to")
+    terminal.answer("Referral Code goes to", "\x1b[A" + "\r")
+    terminal.answer("Referrals Count goes to")
+    terminal.answer("Converted Referrals Count goes to")
+    terminal.answer("Sync type")
+    terminal.answer("Write this")
+    terminal.answer("Changed by somebody else meanwhile: sync.type", keys)
+    assert terminal.end() == 0, terminal.seen
+    after = _sync_part(connected)
+    assert f"type: {kind}" in after
+    for theirs in ("max_creates: 5", "meta.Phone: {type: dynamic, from: phone}", "Referrals"):
+        assert theirs in after
+
+
+def test_single_changes_meanwhile_stay_beside_the_answers(connected, cli) -> None:
+    """A return field that they added stays; a mapping that both changed is asked about."""
+    text = connected.read_text(encoding="utf-8")
+    connected.write_text(text + BLOCK, encoding="utf-8")
+    terminal = Terminal(*SETUP, "--return", "Referral Link=referral_link")
+    terminal.answer(r"First Name \* comes from", "")
+    count = ("custom_field:Referrals", "--tab", "return", "--from", "referrals_count")
+    assert cli("map", "set", *count).code == 0
+    assert cli("map", "set", "first_name", "--tab", "sync", "--from", "name").code == 0
+    terminal.child.send(DOWN + "\r")
+    terminal.answer(r"Email \* comes from")
+    terminal.answer("Last Name comes from")
+    terminal.answer("Phone comes from")
+    terminal.answer("Write this")
+    terminal.answer("meanwhile: sync.fields.first_name", DOWN + "\r")
+    assert terminal.end() == 0, terminal.seen
+    after = _sync_part(connected)
+    assert "transform: [last_name]" in after
+    assert "custom_field:Referrals" in after
+    assert "custom_field:Referral Link" in after
+    for comment in re.findall("#.*", BLOCK.replace("  # or last_name", "")):
+        assert comment in after
+
+
+def test_without_a_terminal_what_both_set_is_refused() -> None:
+    """Naming it, with exit 3; what both set to the same is no matter."""
+    begun, theirs = (
+        interpret(parse_document(HEAD + BLOCK.replace("[first_name]", transform))).config
+        for transform in ("[first_name]", "[trim]")
+    )
+    answers = present_answers(begun)
+    answers.type, answers.max_creates = SyncType.ONE_TIME, 5
+    answers.fields["first_name"] = rule_from("name>last_name")
+    with pytest.raises(ChangedMeanwhile, match=r"sync\.fields\.first_name;") as caught:
+        SyncChanges(begun, answers).plan(theirs)
+    assert caught.value.exit_code == 3
+    answers.fields["first_name"] = rule_from("name>trim")
+    values, _ = SyncChanges(begun, answers).plan(theirs)
+    assert values == {("sync", "type"): "one_time", ("sync", "limits", "max_creates"): 5}
+
+
+def test_a_tab_that_is_taken_out_meanwhile_stays_out(connected, cli) -> None:
+    """Refused with exit 3: half a tab is none."""
+    text = connected.read_text(encoding="utf-8")
+    connected.write_text(text + BLOCK, encoding="utf-8")
+    terminal = Terminal(*SETUP, "--type", "one_time")
+    _answers_but_type(terminal)
+    connected.write_text(text, encoding="utf-8")
+    terminal.answer("Write this")
+    assert terminal.end() == 3
+    assert "taken out of the file by somebody else" in terminal.seen
+    assert connected.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize(

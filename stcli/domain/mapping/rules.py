@@ -6,6 +6,7 @@ checker then lists every place that has to know it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -46,6 +47,8 @@ class Template(Written):
 
 
 Rule = Annotated[Dynamic | ManualInput | ManualSelect | Template, Field(discriminator="type")]
+RuleChanges = Mapping[str, Rule | None]
+"""Targets with their new rule; None takes the mapping out."""
 DATA_TYPES = ("dynamic", "manual_input", "manual_select", "template")
 
 
