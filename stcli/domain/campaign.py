@@ -14,9 +14,11 @@ from stcli.domain.mapping.rules import Rule
 from stcli.domain.records import Environment
 from stcli.domain.settings_types import (
     DURATION,
+    Amount,
     Day,
     FilledText,
     PositiveNumber,
+    ReadKeys,
     ReadWholeNumber,
     Switch,
     Text,
@@ -27,6 +29,8 @@ from stcli.domain.settings_types import (
 from stcli.errors import ConfigurationError
 
 FILE_VERSION = 1
+
+Mappings = Annotated[dict[str, Rule], ReadKeys]
 
 
 class Action(StrEnum):
@@ -84,7 +88,7 @@ class BookingTab(Written):
     since: Day | None = None
     existing_customers: ExistingCustomers = ExistingCustomers.SEND
     limits: BookingLimits = BookingLimits()
-    fields: dict[str, Rule] = Field(default_factory=dict)
+    fields: Mappings = Field(default_factory=dict)
 
 
 class ReferrersTab(BookingTab):
@@ -107,7 +111,7 @@ class Conditions(Written):
     job_type: tuple[FilledText, ...] = ()
     business_unit: tuple[FilledText, ...] = ()
     tag: tuple[FilledText, ...] = ()
-    minimum_total: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    minimum_total: Amount | None = None
     exclude: tuple[Excluded, ...] = ()
 
 
@@ -159,8 +163,8 @@ class SyncTab(Written):
     """Customers become referrers; return fields go the other way."""
 
     type: SyncType
-    fields: dict[str, Rule] = Field(default_factory=dict)
-    return_fields: dict[str, Rule] = Field(default_factory=dict)
+    fields: Mappings = Field(default_factory=dict)
+    return_fields: Mappings = Field(default_factory=dict)
     filter: SyncFilter = SyncFilter()
     welcome_mail: Switch = False
     refresh: Annotated[str, Field(pattern=DURATION)] = "1d"

@@ -7,10 +7,17 @@ field keeps ``0123``, ``8:30`` and ``NO``, a number field reads digits, a switch
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+MOST_DIGITS = 18
+HIGHEST_NUMBER = 10**MOST_DIGITS - 1
+AMOUNT = r"^([0-9]{1,9}(\.[0-9]{1,6})?|\.[0-9]{1,6})$"
+"""Money as people write it, below a billion."""
+DAY = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 
 
 class Written(BaseModel):
@@ -39,19 +46,37 @@ def _read_whole_number(value: Any) -> Any:
     if isinstance(value, str):
         if not (value.isascii() and value.isdigit()):
             raise ValueError("must be a whole number, written with digits only")
-        if len(value) > 18:
+        if len(value) > MOST_DIGITS:
             raise ValueError("is too large a number")
         return int(value)
+    return value
+
+
+def _read_version(value: Any) -> Any:
+    number = _read_whole_number(value)
+    return value if isinstance(value, str) and value != str(number) else number
+
+
+def _read_amount(value: Any) -> Any:
+    if isinstance(value, str):
+        if not re.fullmatch(AMOUNT, value):
+            raise ValueError("must be an amount such as 250 or 99.50")
+        return float(value)
     return value
 
 
 def _read_day(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            return date.fromisoformat(value)
+            # Weeks and days without dashes would be ISO 8601 too.
+            return date.fromisoformat(value if re.fullmatch(DAY, value) else "")
         except ValueError:
             raise ValueError("must be a day such as 2026-11-23") from None
     return value
+
+
+def _read_keys(value: Any) -> Any:
+    return {} if value is None else value
 
 
 def _read_text(value: Any) -> Any:
@@ -63,10 +88,13 @@ def _read_text(value: Any) -> Any:
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
 # Limits stand before the reader, so that the JSON Schema of a type has them too.
 ReadWholeNumber = BeforeValidator(_read_whole_number)
-WholeNumber = Annotated[int, Field(ge=0), ReadWholeNumber]
-PositiveNumber = Annotated[int, Field(ge=1), ReadWholeNumber]
+WholeNumber = Annotated[int, Field(ge=0, le=HIGHEST_NUMBER), ReadWholeNumber]
+PositiveNumber = Annotated[int, Field(ge=1, le=HIGHEST_NUMBER), ReadWholeNumber]
+Amount = Annotated[float, Field(ge=0, lt=10**9), BeforeValidator(_read_amount)]
 Day = Annotated[date, BeforeValidator(_read_day)]
-Version = Annotated[Literal[1], ReadWholeNumber]
+Version = Annotated[Literal[1], BeforeValidator(_read_version)]
+ReadKeys = BeforeValidator(_read_keys)
+"""A mapping whose lines were all deleted is an empty one."""
 Text = Annotated[str, BeforeValidator(_read_text)]
 FilledText = Annotated[str, Field(min_length=1), BeforeValidator(_read_text)]
 

@@ -25,6 +25,7 @@ from stcli.domain.records import (
     NamedOption,
     Person,
 )
+from stcli.domain.settings_types import DAY
 
 Options = Mapping[str, Sequence[NamedOption]]
 """For each target that takes a name or an id: what the tenant has."""
@@ -227,6 +228,14 @@ def _instant(value: str) -> datetime | None:
     if instant is None:
         raise _Unfit("start is not a date and time such as 2026-12-01T15:00:00Z")
     return instant
+
+
+FIXED_INSTANT = (
+    rf"^\s*{DAY}"
+    r"([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+    r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?\s*$"
+)
+"""How a campaign file writes a day and time; what servers send may be any ISO 8601."""
 
 
 def read_instant(text: str) -> datetime | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
 from stcli.domain import catalog
 from stcli.domain.mapping import template
-from stcli.domain.mapping.apply import read_instant
+from stcli.domain.mapping.apply import FIXED_INSTANT, read_instant
 from stcli.domain.mapping.rules import (
     Dynamic,
     ManualInput,
@@ -183,7 +184,7 @@ def _value(name: str, target: catalog.Target, rule: Rule) -> Iterator[Fault]:
         elif (
             target.type is catalog.TargetType.INSTANT
             and rule.value.strip()
-            and read_instant(rule.value.strip()) is None
+            and not _is_instant(rule.value)
         ):
             yield Fault(
                 (name, "value"),
@@ -191,6 +192,10 @@ def _value(name: str, target: catalog.Target, rule: Rule) -> Iterator[Fault]:
             )
         elif not rule.value.strip() and (target.required or name.startswith("address.")):
             yield Fault((name, "value"), f"{name} would always be blank")
+
+
+def _is_instant(text: str) -> bool:
+    return bool(re.fullmatch(FIXED_INSTANT, text)) and read_instant(text.strip()) is not None
 
 
 def _external_id(rule: Rule) -> Iterator[Fault]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import yaml
 from stcli.config.document import parse_document, read_document
 from stcli.config.load import interpret
 from stcli.config.schema import campaign_schema
+from stcli.domain.campaign import Tab
 from stcli.errors import ConfigurationError
 from tests.mistakes import GOOD
 
@@ -96,6 +99,16 @@ def _keys(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from _keys(inner, (*path, index))
 
 
+def _patterns(schema: Any) -> set[str]:
+    """Every pattern in a schema."""
+    if isinstance(schema, list):
+        return set().union(*map(_patterns, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
+    return own.union(*map(_patterns, schema.values()))
+
+
 KEYS = list(_keys(BASE))
 LEAVES = [path for path in KEYS if not isinstance(_at(BASE, path), dict)]
 
@@ -113,6 +126,33 @@ LEAVES = [path for path in KEYS if not isinstance(_at(BASE, path), dict)]
         (("leads", "fields", "start"), {"type": "dynamic", "from": "meta.When", "default": "now"}),
         (("qualification", "conditions", "job_type"), [77, "Estimate"]),
         (("version",), "1"),
+        (("servicetitan", "tenant_id"), "000000000000000001"),
+        (("servicetitan", "tenant_id"), 10**18 - 1),
+        (("qualification", "hold_days"), "3650"),
+        (("qualification", "hold_days"), "0000"),
+        (("qualification", "conditions", "minimum_total"), "99.50"),
+        (("qualification", "conditions", "minimum_total"), 0.5),
+        (("qualification", "conditions", "minimum_total"), ".5"),
+        (("qualification", "conditions", "minimum_total"), 999999999),
+        (("leads", "fields"), None),
+        (("leads", "fields"), {}),
+        (("sync", "return_fields"), None),
+        (("leads", "fields", "external_id"), {"type": "template", "template": "rf-{ code }"}),
+        (("leads", "fields", "external_id"), {"type": "template", "template": "{{{id}}}"}),
+        (("leads", "fields", "summary"), {"type": "template", "template": "{{x}} {meta.a b}\n"}),
+        (("leads", "fields", "summary"), {"type": "template", "template": "none"}),
+        (("leads", "fields", "summary"), {"type": "template", "template": 12}),
+        (("leads", "fields", "summary"), {"type": "dynamic", "from": "meta.\nb"}),
+        (("leads", "fields", "phone"), {"type": "manual_input", "value": ""}),
+        (("leads", "fields", "start"), {"type": "manual_input", "value": " "}),
+        (("leads", "fields", "start"), {"type": "manual_input", "value": "2026-12-01 15:00"}),
+        (("leads", "fields", "start"), {"type": "manual_input", "value": "2026-12-01"}),
+        (
+            ("leads", "fields", "start"),
+            {"type": "manual_input", "value": "2026-12-01T15:00:00.5+02:00"},
+        ),
+        (("sync", "fields", "email"), {"type": "template", "template": "{custom_field:Mail}"}),
+        (("sync", "return_fields", "custom_field:A"), {"type": "manual_select", "value": "y"}),
         (("sync", "return_fields", "custom_field:#77"), {"type": "dynamic", "from": "referral_code"}),
     ],
 )  # fmt: skip
@@ -174,6 +214,62 @@ OTHERS = [
     (("qualification", "hold_days"), 1.5),
     (("servicetitan",), {}),
     (("servicetitan", "tenant_id"), 0),
+    (("servicetitan", "tenant_id"), "0"),
+    (("servicetitan", "tenant_id"), "0000000000000000001"),
+    (("servicetitan", "tenant_id"), 10**18),
+    (("servicetitan", "booking_provider"), str(10**18)),
+    (("version",), "01"),
+    (("version",), "2"),
+    (("leads", "limits", "max_creates"), 10**18),
+    (("leads", "since"), 20261123),
+    (("leads", "since"), "20261123"),
+    (("leads", "since"), "2026-W48-1"),
+    (("leads", "since"), "2026-13-01"),
+    (("qualification", "hold_days"), "3651"),
+    (("qualification", "hold_days"), "10000"),
+    *(
+        (("qualification", "conditions", "minimum_total"), new)
+        for new in (
+            "e",
+            "1.2.3",
+            "1e400",
+            "1e2",
+            "1_0",
+            " 5 ",
+            "",
+            ".",
+            "-0",
+            "+5",
+            10**9,
+            float("inf"),
+        )
+    ),
+    (("leads", "fields"), []),
+    (("leads", "fields"), ""),
+    (("leads", "fields", "external_id"), {"type": "template", "template": "{{code}}"}),
+    (("leads", "fields", "external_id"), {"type": "template", "template": "{code}{nobody}"}),
+    (("leads", "fields", "external_id"), {"type": "template", "template": 12}),
+    *(
+        (("leads", "fields", "summary"), {"type": "template", "template": new})
+        for new in ("", "{nobody}", "{", "}", "{}", "{ }", "{meta. }", "{email", "{email}}", "}}}")
+    ),
+    *(
+        (("leads", "fields", name), {"type": data_type, "value": new})
+        for name, data_type in (
+            ("name", "manual_input"),
+            ("address.city", "manual_input"),
+            ("business_unit", "manual_select"),
+            ("job_type", "manual_select"),
+        )
+        for new in ("", " ")
+    ),
+    *(
+        (("leads", "fields", "start"), {"type": "manual_input", "value": new})
+        for new in ("tomorrow", "20261201T1500", "2026-12-01T25:00", "2026-W49-2", "15:00", 2026)
+    ),
+    (("sync", "fields", "email"), {"type": "template", "template": "a@example.com"}),
+    (("sync", "fields", "meta.X"), {"type": "manual_select", "value": "y"}),
+    (("sync", "fields", "first_name"), {"type": "manual_input", "value": ""}),
 ]
 MUTANTS = [
     *_misspelt_keys(),
@@ -187,6 +283,34 @@ def test_a_mutant_is_refused_by_both(value: Any) -> None:
     """What the reader refuses an editor marks."""
     assert _says(value), "the reader takes it"
     assert not accepted(value)
+
+
+@pytest.mark.parametrize("spelling", ["1.0", "+1", "0x1", "0o1", "1e0", "-0"])
+def test_how_a_number_is_spelt_only_the_reader_sees(spelling: str) -> None:
+    """To YAML it is a number like others; the reader wants digits."""
+    text = GOOD.replace("hold_days: 7", f"hold_days: {spelling}")
+    with pytest.raises(ConfigurationError) as caught:
+        interpret(parse_document(text))
+    assert "digits only" in caught.value.problems[0].message
+    value = parse_document(text).value["qualification"]["hold_days"]
+    assert accepted(_changed(("qualification", "hold_days"), value))
+
+
+def test_mappings_that_were_all_deleted_are_none_yet() -> None:
+    """``fields:`` with nothing below it reads like no ``fields:`` at all."""
+    loaded = interpret(parse_document(yaml.safe_dump(_changed(("leads", "fields"), None))))
+    assert loaded.config.leads.fields == {}
+    assert "email" in loaded.verdicts[Tab.LEADS].missing
+
+
+@pytest.mark.parametrize("pattern", sorted(_patterns(campaign_schema())))
+def test_patterns_end_soon(pattern: str) -> None:
+    """On the longest text that nearly fits, so that no editor hangs."""
+    expression = re.compile(pattern)
+    for part in ("{code} ", "{{", "x", "0", "{meta.x}{", "9.9"):
+        started = time.monotonic()
+        expression.search(part * 500 + "{")
+        assert time.monotonic() - started < 1
 
 
 def test_there_are_many_mutants() -> None:
