@@ -175,8 +175,10 @@ def set_rule(
 
 
 def _plain_number(number: float | None) -> float | int | None:
-    """``500`` rather than ``500.0``."""
-    return int(number) if number is not None and number.is_integer() else number
+    """``500`` rather than ``500.0``; what is too large stays short enough to be told so."""
+    if number is None or not number.is_integer() or number >= 10**15:
+        return number
+    return int(number)
 
 
 @qualify.command("run", epilog="Example: stcli qualify run spring-hvac --dry-run")

@@ -27,7 +27,7 @@ from stcli.errors import ConfigurationError, Problem
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
 _MAX_PROBLEMS = 100
-_MAX_DIGITS = 100
+MAX_DIGITS = 100
 
 DocumentPath: TypeAlias = tuple[str | int, ...]
 
@@ -409,8 +409,8 @@ class _Reader:
         return ScalarNode(text, value, style, start, end)
 
     def _resolved(self, text: str, start: int) -> str | int | float | bool | None:
-        if len(text) > _MAX_DIGITS and (_INTEGER.fullmatch(text) or _FLOAT.fullmatch(text)):
-            message = f"is a number of more than {_MAX_DIGITS} digits"
+        if len(text) > MAX_DIGITS and (_INTEGER.fullmatch(text) or _FLOAT.fullmatch(text)):
+            message = f"is a number of more than {MAX_DIGITS} digits"
             self._note(start, message, "Put it in quotes if it is text.")
             return text
         return resolve_plain(text)
@@ -586,7 +586,7 @@ def resolve_plain(text: str) -> str | int | float | bool | None:
         return None
     if text in _BOOLEANS:
         return _BOOLEANS[text]
-    if len(text) > _MAX_DIGITS:
+    if len(text) > MAX_DIGITS:
         return text
     if _INTEGER.fullmatch(text):
         return int(text, 0)

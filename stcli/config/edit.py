@@ -30,6 +30,7 @@ from typing import Any
 import yaml
 
 from stcli.config.document import (
+    MAX_DIGITS,
     Document,
     DocumentPath,
     MappingNode,
@@ -161,6 +162,10 @@ def _read_back(value: object) -> Any:
     if isinstance(value, str):
         return _whole(str.__str__(value))
     if isinstance(value, int):
+        if abs(value) >= 10**MAX_DIGITS:
+            raise ConfigurationError(
+                f"a number of more than {MAX_DIGITS} digits cannot be written to a file"
+            )
         return int(value)
     if isinstance(value, float):
         return float(value)

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from stcli.config.document import DocumentPath, parse_document, read_bytes
 from stcli.config.edit import EditResult, edit_file, remove_value, set_value
-from stcli.config.load import LoadedCampaign, interpret, load_campaign, no_campaign
+from stcli.config.load import (
+    LoadedCampaign,
+    interpret,
+    interpret_changed,
+    load_campaign,
+    no_campaign,
+)
 from stcli.config.rules_edit import refuse_faulty, with_rules
 from stcli.domain.campaign import Action, CampaignConfig, Tab
 from stcli.domain.ids import CampaignName
@@ -102,7 +108,7 @@ class CampaignFiles:
             values["servicetitan", "tenant_id"] = tenant_id
             removed += [("servicetitan", "client_id"), ("servicetitan", "booking_provider")]
         text = _with(text, values, removed)
-        interpret(parse_document(text, file=self.path(target)))
+        interpret_changed(parse_document(text, file=self.path(target)))
         write_private(self._home.campaign_file(target), text)
         self._write_schema()
 
@@ -197,7 +203,7 @@ class CampaignFiles:
         def changed(text: str) -> str:
             return change(text, interpret(parse_document(text, file=str(path))))
 
-        return edit_file(path, changed, lambda document: accept(interpret(document)))
+        return edit_file(path, changed, lambda document: accept(interpret_changed(document)))
 
     def set_rules(
         self, name: CampaignName, tab: Tab, changes: RuleChanges

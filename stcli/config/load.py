@@ -7,7 +7,7 @@ found, what is allowed and the nearest known name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,6 +104,22 @@ def interpret(document: Document) -> LoadedCampaign:
     """What a campaign file that was read says; ``ConfigurationError`` as in ``load_campaign``."""
     config = convert(document, CampaignConfig, what="campaign file")
     return LoadedCampaign(config, document, check(config))
+
+
+def interpret_changed(document: Document) -> LoadedCampaign:
+    """What a file would say once it is changed. What is wrong with that is told without places: there
+    is no file that has them."""
+    try:
+        return interpret(document)
+    except ConfigurationError as error:
+        raise not_written(error.problems) from None
+
+
+def not_written(problems: Sequence[Problem]) -> ConfigurationError:
+    """Why a change is refused."""
+    first, *others = (replace(problem, line=0, column=0) for problem in problems)
+    key = f"{first.path}: " if first.path else ""
+    return ConfigurationError(f"{key}{first.message}, so nothing was changed", first.hint, others)
 
 
 def check(config: CampaignConfig) -> dict[Tab, TabVerdict]:

@@ -6,10 +6,9 @@ from collections.abc import Collection
 
 from stcli.config.document import DocumentPath
 from stcli.config.edit import remove_value, rename_key, set_value
-from stcli.config.load import FIELDS_OF, LoadedCampaign
+from stcli.config.load import FIELDS_OF, LoadedCampaign, not_written
 from stcli.domain.campaign import Tab
 from stcli.domain.mapping.rules import WHERE_FROM, Rule, RuleChanges, as_written
-from stcli.errors import ConfigurationError
 
 
 def with_rules(text: str, before: LoadedCampaign, tab: Tab, changes: RuleChanges) -> str:
@@ -57,7 +56,4 @@ def refuse_faulty(after: LoadedCampaign, tab: Tab, targets: Collection[str]) -> 
         if fault.is_wrong and fault.path and fault.path[0] in targets
     ]
     if problems:
-        first = problems[0]
-        raise ConfigurationError(
-            f"{first.message}, so nothing was changed", first.hint or "", problems[1:]
-        )
+        raise not_written(problems)

@@ -60,7 +60,7 @@ def _read_version(value: Any) -> Any:
 def _read_amount(value: Any) -> Any:
     if isinstance(value, str):
         if not re.fullmatch(AMOUNT, value):
-            raise ValueError("must be an amount such as 250 or 99.50")
+            raise ValueError("must be an amount below a billion, such as 250 or 99.50")
         return float(value)
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -206,6 +207,45 @@ def test_a_wrong_rule_is_not_written(connected, cli, words, message) -> None:
     assert ran.code in (2, 3), ran.text
     assert message in ran.err
     assert connected.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("qualify", "set", "--hold-days", "99999"), "hold_days: input should be less than"),
+        (("qualify", "set", "--job-type", ""), "job_type[0]: "),
+        (("qualify", "set", "--minimum-total", "inf"), "must be an amount below a billion"),
+        (("qualify", "set", "--minimum-total", "1e300"), "must be an amount below a billion"),
+        (("qualify", "set", "--max-qualifies", "9" * 30), "is too large a number"),
+        (("qualify", "set", "--max-qualifies", "9" * 300), "more than 100 digits"),
+        (("sync", "setup", "--type", "ongoing", "--customer-type", "residential"), "residential"),
+        (("sync", "setup", "--type", "ongoing", "--created-since", "yesterday"), "must be a day"),
+        (("sync", "setup", "--type", "ongoing", "--tag", ""), "sync.filter.tags[0]: "),
+        (("sync", "setup", "--type", "ongoing", "--max-creates", "9" * 30), "too large a number"),
+        (("copy", "spring-hvac", "autumn", "--tenant-id", "9" * 23), "is too large a number"),
+    ],
+)
+def test_a_refused_flag_is_told_without_places(connected, cli, words, message) -> None:
+    """The text that was not written has lines that nobody can look at."""
+    before = connected.read_bytes()
+    ran = cli(*words)
+    assert ran.code == 3, ran.text
+    assert message in ran.err
+    assert "nothing was changed" in ran.err or "cannot be written" in ran.err
+    assert "not understood" not in ran.err
+    assert not re.search(r"\.yaml:\d|places named", ran.err)
+    assert connected.read_bytes() == before
+    assert [path.name for path in connected.parent.glob("*.yaml")] == [connected.name]
+
+
+def test_several_faults_of_one_change_are_told_without_places(connected, cli) -> None:
+    """Each with its key."""
+    connected.write_text("\n" * 50 + connected.read_text(encoding="utf-8"), encoding="utf-8")
+    ran = cli("map", "set", "name", "--from", "nmae", "--transform", "uper", "--transform", "trm")
+    assert ran.code == 3
+    assert "leads.fields.name.from: " in ran.err
+    assert "leads.fields.name.transform[1]: there is no transform 'trm'" in ran.err
+    assert not re.search(r"\.yaml:\d", ran.err)
 
 
 def test_every_condition_is_explained(connected, cli, world, pointed) -> None:
