@@ -50,7 +50,9 @@ class CampaignFiles:
         return [CampaignName(name) for name in self._home.campaign_names()]
 
     def exists(self, name: CampaignName) -> bool:
-        return self._home.campaign_file(name).exists()
+        """Whether the name is taken, be it by a link to a file that is not there."""
+        path = self._home.campaign_file(name)
+        return path.exists() or path.is_symlink()
 
     def path(self, name: CampaignName) -> str:
         return str(self._home.campaign_file(name))
@@ -59,7 +61,8 @@ class CampaignFiles:
         return load_campaign(self._home.campaign_file(name), name)
 
     def existing(self, name: CampaignName) -> Path:
-        """The campaign's file, or ``UsageError`` where there is none."""
+        """The campaign's file; ``UsageError`` where there is none, ``ConfigurationError`` where only a
+        link to none is."""
         path = self._home.campaign_file(name)
         if not path.exists():
             raise no_campaign(path, name)
@@ -91,6 +94,7 @@ class CampaignFiles:
         """Begin a campaign with another one's settings, comments and all. It books and enrols nobody
         until somebody says so, and on another tenant it has no connection values yet."""
         if self.exists(target):
+            self.existing(target)
             raise ConfigurationError(
                 f"there is a campaign {target} already: {self.path(target)}",
                 f"Choose another name, or look at the difference: stcli diff {source} {target}",

@@ -31,7 +31,7 @@ from stcli.domain.campaign import (
 from stcli.domain.mapping.rules import DATA_TYPES
 from stcli.domain.mapping.validate import Fault, TabVerdict, check_tab
 from stcli.domain.nearest import nearest, suggestion
-from stcli.errors import ConfigurationError, Problem, UsageError
+from stcli.errors import ConfigurationError, Problem, StcliError, UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -85,15 +85,15 @@ def load_campaign(path: Path, name: str) -> LoadedCampaign:
     try:
         document = read_document(path)
     except FileNotFoundError:
-        if path.is_symlink():
-            told = Problem(str(path), 0, 0, "", "is a link to a file that is not there")
-            raise ConfigurationError(str(told), "Mend the link, or remove it.", [told]) from None
         raise no_campaign(path, name) from None
     return interpret(document)
 
 
-def no_campaign(path: Path, name: str) -> UsageError:
-    """What is said where a campaign has no file."""
+def no_campaign(path: Path, name: str) -> StcliError:
+    """What is said where a campaign has no file, or only a link to none."""
+    if path.is_symlink():
+        told = Problem(str(path), 0, 0, "", "is a link to a file that is not there")
+        return ConfigurationError(str(told), "Mend the link, or remove it.", [told])
     return UsageError(
         f"there is no campaign {name!r}: {path} does not exist",
         f"Begin it with: stcli connect {name} --tenant-id ID",

@@ -238,6 +238,34 @@ def test_a_refused_flag_is_told_without_places(connected, cli, words, message) -
     assert [path.name for path in connected.parent.glob("*.yaml")] == [connected.name]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("map", "set", "dangling", "email", "--from", "email"),
+        ("map", "unset", "dangling", "email"),
+        ("map", "validate", "dangling"),
+        ("map", "fields", "dangling"),
+        ("config", "edit", "dangling"),
+        ("qualify", "set", "dangling", "--hold-days", "3"),
+        ("action", "dangling", "leads", "nothing"),
+        ("copy", "spring-hvac", "dangling"),
+        ("copy", "dangling", "autumn-hvac"),
+        ("connect", "dangling", "--tenant-id", "985798691"),
+    ],
+    ids=" ".join,
+)
+def test_a_link_to_nothing_is_told_and_stays(connected, cli, monkeypatch, words) -> None:
+    """By every command alike, with exit 3."""
+    monkeypatch.setenv("EDITOR", "true")
+    link = connected.with_name("dangling.yaml")
+    link.symlink_to("nowhere.yaml")
+    ran = cli(*words)
+    assert ran.code == 3, ran.text
+    assert "is a link to a file that is not there" in ran.text
+    assert link.is_symlink()
+    assert not link.exists()
+
+
 def test_several_faults_of_one_change_are_told_without_places(connected, cli) -> None:
     """Each with its key."""
     connected.write_text("\n" * 50 + connected.read_text(encoding="utf-8"), encoding="utf-8")
