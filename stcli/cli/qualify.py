@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -138,10 +139,10 @@ def set_rule(
     if value is not None:
         values["qualification", "value"] = value.value
     for condition, wanted in (
-        ("job_type", job_types),
-        ("business_unit", business_units),
-        ("tag", tags),
-        ("exclude", [kind.value for kind in exclude] if exclude else None),
+        ("job_type", _once(job_types)),
+        ("business_unit", _once(business_units)),
+        ("tag", _once(tags)),
+        ("exclude", _once(exclude)),
         ("minimum_total", _plain_number(minimum_total)),
     ):
         if wanted is not None:
@@ -172,6 +173,11 @@ def set_rule(
     note(diff.rstrip() or "Nothing changed.")
     emit({"schema_version": 1, "campaign": name, "diff": diff}, lambda: None, as_json=as_json)
     return ExitCode.DONE
+
+
+def _once(words: Sequence[str] | None) -> list[str] | None:
+    """The same flag twice says it once."""
+    return [str(word) for word in dict.fromkeys(words)] if words else None
 
 
 def _plain_number(number: float | None) -> float | int | None:

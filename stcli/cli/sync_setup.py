@@ -100,7 +100,7 @@ def setup(
             key: value
             for key, value in (
                 ("customer_type", customer_type),
-                ("tags", list(tags) if tags else None),
+                ("tags", list(dict.fromkeys(tags)) if tags else None),
                 ("created_since", created_since),
                 ("has_job_since", has_job_since),
             )

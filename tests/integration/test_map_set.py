@@ -188,6 +188,18 @@ def test_qualify_sets_every_part_of_a_rule(connected, cli) -> None:
     assert rule.value == "Completed"
 
 
+def test_the_same_flag_twice_says_it_once(connected, cli) -> None:
+    """In the order in which each came first."""
+    words = ("--exclude", "recall", "--exclude", "warranty", "--exclude", "recall")
+    assert cli("qualify", "set", *words, "--tag", "VIP", "--tag", "VIP").code == 0
+    tags = ("--tag", "VIP", "--tag", "Gold", "--tag", "VIP")
+    assert cli("sync", "setup", "--type", "ongoing", *tags).code == 0
+    text = connected.read_text(encoding="utf-8")
+    assert "exclude: [recall, warranty]" in text
+    assert "tag: [VIP]" in text
+    assert "tags: [VIP, Gold]" in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
