@@ -21,6 +21,13 @@ def complete_campaign(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def filled(value: str | None) -> str | None:
+    """Refuse an option that was given with nothing in it, as an unset variable of a script makes it."""
+    if value is not None and not value.strip():
+        raise typer.BadParameter("is empty. Give a value, or leave the option out.")
+    return value
+
+
 Campaign = Annotated[
     str,
     typer.Argument(

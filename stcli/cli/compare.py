@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stcli.cli.arguments import AsJson, Campaign
+from stcli.cli.arguments import AsJson, Campaign, filled
 from stcli.cli.output import emit, line, note, table
 from stcli.cli.session import application
 from stcli.errors import ExitCode, UsageError
@@ -88,7 +88,10 @@ def copy(
     referral_campaign: Annotated[
         str | None,
         typer.Option(
-            "--referral-campaign", metavar="CODE_OR_ID", help="Left out: the same as NEW."
+            "--referral-campaign",
+            metavar="CODE_OR_ID",
+            help="Left out: the same as NEW.",
+            callback=filled,
         ),
     ] = None,
     tenant_id: Annotated[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stcli.cli.arguments import AsJson, Campaign, OptionalCampaign, Yes
+from stcli.cli.arguments import AsJson, Campaign, OptionalCampaign, Yes, filled
 from stcli.cli.output import emit, line, note
 from stcli.cli.session import application
 from stcli.domain.records import Environment
@@ -51,6 +51,7 @@ def connect(
             "--referral-campaign",
             metavar="CODE_OR_ID",
             help="The campaign in Referral Factory; without it, the same name.",
+            callback=filled,
         ),
     ] = None,
     environment: Annotated[

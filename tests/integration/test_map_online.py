@@ -257,6 +257,21 @@ def test_a_copy_is_the_same_but_for_what_makes_it_another(connected, cli, home: 
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.parametrize(
+    "words", [("copy", "spring-hvac"), ("connect", "--tenant-id", "985798691")], ids=" ".join
+)
+def test_an_empty_name_of_a_campaign_is_wrong_usage(
+    connected, cli, home: Path, words, value
+) -> None:
+    """An unset variable of a script stands for no campaign."""
+    ran = cli(*words, "autumn-hvac", "--referral-campaign", value)
+    assert ran.code == 2, ran.text
+    assert "--referral-campaign" in ran.err
+    assert "is empty" in ran.err
+    assert not (home / "campaigns" / "autumn-hvac.yaml").exists()
+
+
 def test_a_copy_enrols_nobody_by_itself(connected, cli, home: Path) -> None:
     """The sync tab comes along, held back by its limit, and the command says how to let it go."""
     setup = (
