@@ -99,7 +99,7 @@ def copy(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Begin a campaign with another one's settings. It books and enrols nobody yet."""
+    """Begin a campaign with another one's settings. It books, enrols and qualifies nobody yet."""
     from stcli.domain.ids import CampaignName
     from stcli.paths import campaign_name
 
@@ -109,6 +109,7 @@ def copy(
             source, target, referral_campaign=referral_campaign or target, tenant_id=tenant_id
         )
         config = app.settings_of(target)
+        method = app.settings_of(source).qualification.method
         path = app.files.path(target)
     emit(
         {"schema_version": 1, "campaign": target, "copied_from": source, "path": path},
@@ -116,6 +117,8 @@ def copy(
         as_json=as_json,
     )
     note(f"Connect it: stcli connect {target} --tenant-id {config.servicetitan.tenant_id}")
+    if method is not config.qualification.method:
+        note(f"It qualifies nobody until: stcli qualify set {target} --method {method}")
     if config.sync is not None:
         note(
             "Its sync enrols nobody until sync.limits.max_creates is raised from 0: "

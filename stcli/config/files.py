@@ -15,7 +15,7 @@ from stcli.config.load import (
     no_campaign,
 )
 from stcli.config.rules_edit import refuse_faulty, with_rules
-from stcli.domain.campaign import Action, CampaignConfig, Tab
+from stcli.domain.campaign import Action, CampaignConfig, Method, Tab
 from stcli.domain.ids import CampaignName
 from stcli.domain.mapping.rules import RuleChanges
 from stcli.errors import ConfigurationError, Problem
@@ -91,8 +91,9 @@ class CampaignFiles:
         referral_campaign: str,
         tenant_id: int | None,
     ) -> None:
-        """Begin a campaign with another one's settings, comments and all. It books and enrols nobody
-        until somebody says so, and on another tenant it has no connection values yet."""
+        """Begin a campaign with another one's settings, comments and all. It books, enrols and
+        qualifies nobody until somebody says so, and on another tenant it has no connection values
+        yet."""
         if self.exists(target):
             self.existing(target)
             raise ConfigurationError(
@@ -106,6 +107,8 @@ class CampaignFiles:
         for tab in (Tab.LEADS, Tab.REFERRERS):
             if config.booking_tab(tab).action is not Action.NOTHING:
                 values[tab.value, "action"] = Action.NOTHING.value
+        if config.qualification.method is not Method.DO_NOT_QUALIFY:
+            values["qualification", "method"] = Method.DO_NOT_QUALIFY.value
         if config.sync is not None:
             values["sync", "limits", "max_creates"] = 0
         if tenant_id is not None and tenant_id != config.servicetitan.tenant_id:

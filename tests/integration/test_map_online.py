@@ -250,6 +250,7 @@ def test_a_copy_is_the_same_but_for_what_makes_it_another(connected, cli, home: 
         "referral_campaign",
         "leads.action",
         "leads.since",
+        "qualification.method",
     }
     before = file.read_bytes()
     ran = cli("copy", "spring-hvac", "autumn-hvac")
@@ -293,6 +294,21 @@ def test_a_copy_enrols_nobody_by_itself(connected, cli, home: Path) -> None:
     assert config.sync is not None
     assert config.sync.limits.max_creates == 0
     assert config.sync.fields
+
+
+def test_a_copy_qualifies_nobody_by_itself(connected, cli, home: Path) -> None:
+    """Its rule comes along and is off; one flag, which the command names, puts it on."""
+    edit(connected, ("_and_reaches\n", "_and_reaches   # agreed\n"))
+    ran = cli("copy", "spring-hvac", "autumn-hvac")
+    assert ran.code == 0
+    flags = "autumn-hvac --method booking_becomes_job_and_reaches"
+    assert f"qualify set {flags}" in ran.err
+    file = home / "campaigns" / "autumn-hvac.yaml"
+    assert "method: do_not_qualify   # agreed\n" in file.read_text(encoding="utf-8")
+    assert cli("qualify", "set", *flags.split()).code == 0
+    rules = [load_campaign(one, one.stem).config.qualification for one in (file, connected)]
+    assert rules[0] == rules[1]
+    assert "qualifies nobody" not in cli("copy", "spring-hvac", "other", "--json").out
 
 
 def test_a_copy_for_another_tenant_has_no_connection_values(connected, cli, home: Path) -> None:
