@@ -117,17 +117,17 @@ def _document(app: Application, name: CampaignName, made: Preview) -> dict[str, 
 
 
 def _remark(row: MappedField) -> str:
-    """What catches nobody's eye in a value: that it is blank, a stand-in, or not the whole of it."""
+    """What catches nobody's eye in a value: that it is blank, a stand-in, or not the whole of it.
+    What a transform leaves out is left out on purpose, and FROM names the transform."""
+    from stcli.domain.mapping.transforms import apply_transforms
+
     if not row.value:
         return "blank"
     source = row.source_value.strip()
     if not source:
         return "default"
-    if len(row.value) >= len(source):
-        return ""
-    # Nothing else makes a value shorter than its source but blanks and line breaks in it.
-    transforms = getattr(row.rule, "transform", ())
-    return f"cut off by {', '.join(transforms)}" if transforms else "blanks taken out"
+    wanted = apply_transforms(source, getattr(row.rule, "transform", ())).strip()
+    return "blanks taken out" if len(row.value) < len(wanted) else ""
 
 
 def _show(made: Preview, document: dict[str, object]) -> None:

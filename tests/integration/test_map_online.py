@@ -146,7 +146,8 @@ def test_fields_online_say_what_could_not_be_asked(connected, cli, world) -> Non
 
 
 def test_a_preview_shows_the_newest_people(connected, cli, world) -> None:
-    """Blank, stand-in and cut-off values are marked, and nothing is written."""
+    """Blank values and stand-ins are marked, what a transform was to do is not; nothing is
+    written."""
     edit(
         connected,
         (
@@ -165,12 +166,29 @@ def test_a_preview_shows_the_newest_people(connected, cli, world) -> None:
     assert first["record"] == lead["code"]
     assert second["request"]["externalId"] == second["record"]
     remarks = {row["to"]: row["remark"] for row in first["fields"]}
-    assert remarks["name"] == "cut off by first_name"
+    assert remarks["name"] == ""
     assert remarks["mobile_phone"] == "default"
     assert remarks["phone"] == "blank"
     text = cli("map", "preview").out
     assert text.count("Request:") == 3
     assert world.bookings() == []
+
+
+def test_a_preview_marks_what_nobody_asked_to_leave_out(connected, cli, world) -> None:
+    """Digits of a phone number are the whole of it; a line break in a name is not meant."""
+    edit(
+        connected,
+        ("{type: dynamic, from: meta.Phone}", "{type: dynamic, from: meta.P, transform: [digits]}"),
+        ("{type: dynamic, from: first_name}", "{type: dynamic, from: meta.N, transform: [title]}"),
+    )
+    meta = {"P": "217-555-0131", "N": "anna \n\n maria"}
+    lead = world.post("/leads", first_name="Anna", email="anna@example.com", meta=meta)
+    ran = cli("map", "preview", "--lead", lead["code"], "--json")
+    rows = {row["to"]: row for row in ran.document["fields"]}
+    assert rows["phone"]["value"] == "2175550131"
+    assert rows["phone"]["remark"] == ""
+    assert rows["name"]["value"] == "Anna Maria"
+    assert rows["name"]["remark"] == "blanks taken out"
 
 
 def test_a_preview_says_whom_a_pass_leaves_alone(connected, cli, world) -> None:
