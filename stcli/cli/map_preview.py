@@ -52,6 +52,12 @@ def preview(
         name = chosen_campaign(app, campaign)
         loaded = app.files.load(name)
         config, problems = loaded.config, loaded.problems(chosen)
+        config.require(chosen)
+        if not problems and not config.rules_of(chosen):
+            raise ConfigurationError(
+                f"nothing is mapped in {tab.value} of {name}, so there is nothing to show",
+                f"Map a target with: stcli map set {name} TARGET --tab {tab.value} --from FIELD",
+            )
         if problems:
             raise ConfigurationError(
                 f"the mapping of {tab.value} has problems", "Mend them first.", problems

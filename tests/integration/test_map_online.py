@@ -191,6 +191,24 @@ def test_a_preview_marks_what_nobody_asked_to_leave_out(connected, cli, world) -
     assert rows["name"]["remark"] == "blanks taken out"
 
 
+def test_a_preview_of_a_tab_that_is_not_there_is_refused(connected, cli) -> None:
+    """Exit 3 with the next step, as ``map set`` says it; not a preview of nothing."""
+    for tab in ("sync", "return"):
+        ran = cli("map", "preview", "--tab", tab)
+        assert ran.code == 3, ran.text
+        assert "the campaign has no sync tab yet" in ran.err
+        assert "stcli sync setup" in ran.err
+        assert ran.out == ""
+
+
+def test_a_preview_without_a_mapping_is_refused(synced, cli) -> None:
+    """A sync that gives nothing back has no requests to show."""
+    ran = cli("map", "preview", "--tab", "return", "--json")
+    assert ran.code == 3, ran.text
+    assert "nothing is mapped in return of" in ran.document["error"]["message"]
+    assert "--tab return --from" in ran.document["error"]["hint"]
+
+
 def test_a_preview_says_whom_a_pass_leaves_alone(connected, cli, world) -> None:
     """Test people and old ones; what is looked up beside the mapping is told. Nobody of them is a
     failure."""
