@@ -9,7 +9,7 @@ import typer
 
 from stcli.cli.arguments import AsJson, Campaign, filled
 from stcli.cli.output import emit, line, note, table
-from stcli.cli.session import application
+from stcli.cli.session import application, update_schema
 from stcli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def copy(
         app.files.copy(
             source, target, referral_campaign=referral_campaign or target, tenant_id=tenant_id
         )
+        update_schema(app)
         config = app.settings_of(target)
         method = app.settings_of(source).qualification.method
         path = app.files.path(target)

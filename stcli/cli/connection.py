@@ -8,7 +8,7 @@ import typer
 
 from stcli.cli.arguments import AsJson, Campaign, OptionalCampaign, Yes, filled
 from stcli.cli.output import emit, line, note
-from stcli.cli.session import application
+from stcli.cli.session import application, update_schema
 from stcli.domain.records import Environment
 from stcli.errors import ApiError, CredentialsMissing, ExitCode
 
@@ -82,6 +82,7 @@ def connect(
         )
         if done.file_begun:
             note(f"Campaign file: {app.files.path(name)}")
+            update_schema(app)
         state = done.connection.state.value
         text = (
             f"{name}: {state}. The owner of the ServiceTitan app approves it with: "

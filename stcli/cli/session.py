@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from stcli.cli.signals import stop_reason
-from stcli.errors import UsageError
+from stcli.errors import StateError, UsageError
 from stcli.paths import find_home
 
 if TYPE_CHECKING:
@@ -63,6 +63,17 @@ def application(context: typer.Context) -> Iterator[Application]:
         raise stop_reason(stopped) from None
     finally:
         opened.close()
+
+
+def update_schema(application: Application) -> None:
+    """Give editors this version's schema after a campaign file was begun. It is a convenience, so
+    what keeps it from being written is only told."""
+    from stcli.cli.output import note
+
+    try:
+        application.files.update_schema()
+    except StateError as error:
+        note(f"Editors have no schema of this version to check the file with: {error.message}")
 
 
 def campaign_and_code(application: Application, words: list[str]) -> tuple[CampaignName, str]:

@@ -81,7 +81,6 @@ class CampaignFiles:
             environment=environment,
         )
         write_private(self._home.campaign_file(name), _SCHEMA_LINE + text)
-        self._write_schema()
 
     def copy(
         self,
@@ -117,16 +116,20 @@ class CampaignFiles:
         text = _with(text, values, removed)
         interpret_changed(parse_document(text, file=self.path(target)))
         write_private(self._home.campaign_file(target), text)
-        self._write_schema()
 
-    def _write_schema(self) -> None:
-        """Keep what the files' first line points to as this version has it."""
+    def update_schema(self, *, dry_run: bool = False) -> bool:
+        """Bring the schema that the files' first line points to up to this version, whatever stands
+        there; whether it was not."""
         from stcli.config.schema import schema_text
 
-        text = schema_text()
-        file = self._home.schema_file
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
+        text, file = schema_text(), self._home.schema_file
+        try:
+            is_current = read_bytes(file) == text.encode()
+        except (FileNotFoundError, ConfigurationError):
+            is_current = False
+        if not is_current and not dry_run:
             write_private(file, text)
+        return not is_current
 
     def change(
         self,

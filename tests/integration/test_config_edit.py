@@ -298,3 +298,31 @@ def test_a_new_campaign_names_its_schema(pointed, cli: Cli, home: Path) -> None:
     first = file.read_text(encoding="utf-8").splitlines()[0]
     schema = (file.parent / first.split("$schema=")[1]).resolve()
     assert schema.read_text(encoding="utf-8") == cli("config", "schema").out
+
+
+@pytest.mark.parametrize("words", [("copy", "spring-hvac"), ("connect", "--tenant-id=985798691")])
+def test_a_schema_file_that_is_none_is_written_anew(connected, cli, home: Path, words) -> None:
+    """Old, damaged, or no file at all: it is stcli's own."""
+    schema = home / "campaign.schema.json"
+    for number, there in enumerate((b"\xff\xfe", b"{}", None)):
+        schema.unlink(missing_ok=True)
+        if there is None:
+            os.mkfifo(schema)
+        else:
+            schema.write_bytes(there)
+        ran = cli(*words, f"new-{number}", "--referral-campaign", "spring-hvac")
+        assert ran.code == 0, ran.text
+        assert schema.read_text(encoding="utf-8") == cli("config", "schema").out
+
+
+def test_a_schema_that_cannot_be_written_keeps_nobody_from_a_campaign(
+    connected, cli, home: Path
+) -> None:
+    """It helps editors, nothing else: what is wrong with it is told."""
+    (home / "campaign.schema.json").mkdir()
+    for number, words in enumerate((("copy", "spring-hvac"), ("connect", "--tenant-id=985798691"))):
+        ran = cli(*words, f"new-{number}", "--referral-campaign", "spring-hvac", "--json")
+        assert ran.code == 0, ran.text
+        assert ran.document["campaign"] == f"new-{number}"
+        assert "campaign.schema.json cannot be written: Is a directory" in ran.err
+        assert cli("config", "validate", f"new-{number}").code == 0
