@@ -7,10 +7,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 MARK = "#!stcli"
 """Begins the lines that tell an editor's user what is wrong; they never reach the file."""
+MOST_ROUNDS_ALONE = 10
+"""So often an editor is opened where nobody sits who could give up."""
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def edit(context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJson = False) -> int:
@@ -37,10 +42,9 @@ def edit(context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJ
     problems on top, until it is valid or you give up: leave it as it is, or empty."""
     with application(context) as app:
         name = chosen_campaign(app, campaign)
-        editor = _editor()
+        editor, before = _editor(), app.files.text(name)
         folder = Path(tempfile.mkdtemp(prefix="edit-", dir=private_folder(app.home.state)))
-        done = _Editing(app.files, name, editor, folder / f"{name}.yaml", as_json).result()
-        shutil.rmtree(folder, ignore_errors=True)
+        done = _Editing(app.files, name, before, editor, folder / f"{name}.yaml", as_json).result()
     is_changed = done.before != done.after
     if is_changed:
         note(done.diff.rstrip() or "Only line endings were changed.")
@@ -80,6 +84,7 @@ class _Editing:
 
     files: CampaignFiles
     name: CampaignName
+    before: str
     editor: Sequence[str]
     copy: Path
     as_json: bool
@@ -87,48 +92,61 @@ class _Editing:
     def result(self) -> EditResult:
         """Edit until the text is valid and saved. Whatever ends it otherwise says where the text is
         kept."""
-        before = self.files.text(self.name)
         try:
-            after, problems = self._until_valid(before)
+            after, problems = self._until_valid()
             if problems:
                 number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
                 raise ConfigurationError(
                     f"given up with {number} left; {self.name} is as it was", "", problems
                 )
-            return self.files.replace(self.name, before, after or before)
+            done = self.files.replace(self.name, self.before, after or self.before)
         except KeyboardInterrupt as stopped:
             error = stop_reason(stopped)
-            error.hint = self._kept(before)
+            error.hint = self._kept()
             raise error from None
         except StcliError as error:
-            error.hint = " ".join(filter(None, (error.hint, self._kept(before))))
+            error.hint = " ".join(filter(None, (error.hint, self._kept())))
             raise
+        self._forget_copy()
+        return done
 
-    def _kept(self, before: str) -> str:
-        """Where the text is, if there is anything in it that is not in the file."""
+    def _kept(self) -> str:
+        """Where the text is. A copy with nothing in it that is not in the file goes."""
+        if self.copy.exists() and not self.copy.is_file():
+            return f"What the editor left is in {self.copy.parent}."
         try:
             content = self.copy.read_bytes()
         except OSError:
-            return f"What the editor left is in {self.copy.parent}." if self.copy.exists() else ""
-        if not content.strip() or content == before.encode():
-            return ""
-        return f"Your text is kept in {self.copy}."
+            content = b""
+        if content.strip() and content != self.before.encode():
+            return f"Your text is kept in {self.copy}."
+        self._forget_copy()
+        return ""
 
-    def _until_valid(self, before: str) -> tuple[str, list[Problem]]:
+    def _forget_copy(self) -> None:
+        shutil.rmtree(self.copy.parent, ignore_errors=True)
+
+    def _until_valid(self) -> tuple[str, list[Problem]]:
         """Open the copy again and again; the text, empty where nothing is to be changed, and what is
         wrong with it where somebody gave up."""
-        shown = before
-        while True:
+        shown = last = self.before
+        mark = ""
+        for number in count(1):
             write_private(self.copy, shown)
             self._open()
-            seen = self._read()
-            after = _without_marks(seen)
-            if not after.strip() or after == before:
+            after = _without_marks(self._read(), mark)
+            if not after.strip() or after == self.before:
                 return "", []
             problems = self.files.judged(self.name, after)
-            if not problems or seen == shown:
-                return after, problems
-            shown = _with_marks(after, problems)
+            # What the person typed is compared, not what was shown: editors change line endings and
+            # the like when they save.
+            is_given_up = _typed(after) == _typed(last)
+            is_alone = number >= MOST_ROUNDS_ALONE and not sys.stdin.isatty()
+            if not problems or is_given_up or is_alone:
+                break
+            last, mark = after, _mark_for(after)
+            shown = _with_marks(after, problems, mark)
+        return after, problems
 
     def _open(self) -> None:
         """Run the editor to its end. Ctrl-C is the editor's own affair meanwhile."""
@@ -158,6 +176,11 @@ class _Editing:
             )
 
     def _read(self) -> str:
+        if self.copy.exists() and not self.copy.is_file():
+            # A pipe would be waited for until somebody writes to it.
+            raise ConfigurationError(
+                "what the editor saved cannot be read, so nothing was changed: it is no regular file"
+            )
         try:
             return self.copy.read_bytes().decode()
         except FileNotFoundError:
@@ -184,18 +207,35 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _with_marks(text: str, problems: Sequence[Problem]) -> str:
+def _typed(text: str) -> str:
+    """A text without what editors change by themselves: line endings, the mark for an encoding."""
+    return "\n".join(text.removeprefix(_BYTE_ORDER_MARK).splitlines())
+
+
+def _mark_for(text: str) -> str:
+    """What begins no line of this text."""
+    mark = MARK
+    while mark in text:
+        mark += "!"
+    return mark
+
+
+def _with_marks(text: str, problems: Sequence[Problem], mark: str) -> str:
     """The text with its problems on top; their lines count those on top, as an editor does."""
     notes = ["Not saved yet. Mend what follows; to give up, leave the file as it is, or empty."]
     for one in problems:
         hint = f" ({one.hint})" if one.hint else ""
         place = f"line {one.line + len(problems) + 1}, column {one.column}"
         notes.append(plain(f"{place}: {one.path}: {one.message}{hint}"))
-    return "".join(f"{MARK} {row}\n" for row in notes) + text
+    start = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
+    return start + "".join(f"{mark} {row}\n" for row in notes) + text.removeprefix(start)
 
 
-def _without_marks(text: str) -> str:
+def _without_marks(text: str, mark: str) -> str:
     """The text as it is meant, also after an editor that indents, or that begins a file with a mark
-    for its encoding."""
-    rows = text.splitlines(keepends=True)
-    return "".join(row for row in rows if not row.lstrip("\ufeff \t").startswith(MARK))
+    for its encoding. Where nothing was marked, nothing is taken out."""
+    if not mark:
+        return text
+    start = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
+    rows = text.removeprefix(start).splitlines(keepends=True)
+    return start + "".join(row for row in rows if not row.lstrip().startswith(mark))

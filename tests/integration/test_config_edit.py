@@ -106,6 +106,79 @@ def test_giving_up_keeps_the_text_and_the_file(connected, cli, editor) -> None:
     assert connected.read_bytes() == before
 
 
+_NORMALISING = {
+    "nothing": "file.write_text(new)",
+    "line endings": "file.write_bytes(new.replace('\\n', '\\r\\n').encode())",
+    "mark of the encoding": "file.write_bytes(b'\\xef\\xbb\\xbf' + new.encode())",
+    "blanks": "file.write_text('\\n'.join(row.rstrip() for row in new.splitlines()))",
+}
+
+
+@pytest.mark.parametrize("save", _NORMALISING.values(), ids=_NORMALISING)
+def test_giving_up_is_heard_whatever_an_editor_changes_itself(
+    connected, cli, editor, tmp_path, save
+) -> None:
+    """The same mistake twice ends it, though the editor never leaves a file as it was."""
+    before = connected.read_bytes()
+    step = f"new = text.lstrip('\\ufeff').replace('from: code', 'from: coed')\n{save}"
+    editor(*[step] * 5)
+    ran = cli("config", "edit")
+    assert ran.code == 3, ran.text
+    assert "given up with" in ran.err
+    assert "did you mean code" in ran.err
+    assert (tmp_path / "an editor" / "shown2").exists()
+    assert not (tmp_path / "an editor" / "shown3").exists()
+    assert connected.read_bytes() == before
+
+
+def test_an_editor_that_never_leaves_off_is_stopped_where_nobody_sits(
+    connected, cli, editor, tmp_path
+) -> None:
+    """A program that makes another mistake each time would go on for ever."""
+    editor(*["file.write_text(text + 'x')"] * 30)
+    ran = cli("config", "edit")
+    assert ran.code == 3, ran.text
+    assert "given up with" in ran.err
+    assert len(list((tmp_path / "an editor").glob("shown*"))) == 10
+
+
+def test_a_pipe_in_the_place_of_the_copy_is_not_waited_for(connected, cli, editor) -> None:
+    """Nobody would ever write to it."""
+    editor("import os; file.unlink(); os.mkfifo(file)")
+    ran = cli("config", "edit")
+    assert ran.code == 3
+    assert "no regular file" in ran.err
+
+
+def test_own_lines_that_look_like_marks_stay(connected, cli, editor, tmp_path) -> None:
+    """Only what was put on top is taken out again."""
+    with connected.open("a", encoding="utf-8") as file:
+        file.write("#!stcli: ours\n")
+    before = connected.read_text(encoding="utf-8")
+    editor("", _replacing("from: code", "from: coed"), _replacing("from: coed", "from: id"))
+    assert cli("config", "edit").out == "spring-hvac: nothing was changed.\n"
+    ran = cli("config", "edit")
+    assert ran.code == 0, ran.text
+    assert "Not saved yet" in _shown(tmp_path, 3)
+    after = connected.read_text(encoding="utf-8")
+    assert after == before.replace("from: code", "from: id")
+
+
+@pytest.mark.parametrize("step", ["sys.exit(9)", "file.write_text(''); sys.exit(9)"])
+def test_an_editor_that_fails_with_nothing_typed_leaves_nothing_behind(
+    connected, cli, editor, home: Path, step
+) -> None:
+    """A copy that says what the file says is no text to keep; nor is one that was not begun."""
+    editor(step)
+    ran = cli("config", "edit")
+    assert ran.code == 2
+    assert "kept in" not in ran.err
+    assert list((home / "state").glob("edit-*")) == []
+    connected.write_bytes(b"\xff")
+    assert cli("config", "edit").code == 3
+    assert list((home / "state").glob("edit-*")) == []
+
+
 @pytest.mark.parametrize(
     "step", ["", "file.write_text('')", "file.unlink()", "file.write_text('\\n  \\n')"]
 )
