@@ -23,6 +23,7 @@ KEPT = 3
 
 _EMAIL = re.compile(r"[^\s@<>\"'=:,;()]+@[^\s@<>\"'=:,;()]+\.[^\s@<>\"'=:,;()]+")
 _PHONE = re.compile(r"(?<![\w-])(?!\d{4}-\d\d-\d\d\b)\+?\(?\d[\d\s().-]{7,}\d(?![\w-])")
+_NETWORK_ADDRESS = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.-])")
 _TOKEN = re.compile(r"(?i)(bearer\s+|token[\"'=: ]+|secret[\"'=: ]+|app-key[\"'=: ]+)\S+")
 
 
@@ -30,6 +31,19 @@ def masked(text: str) -> str:
     """Text without tokens, email addresses and phone numbers."""
     text = _TOKEN.sub(r"\1***", text)
     return _PHONE.sub("***", _EMAIL.sub("***", text))
+
+
+def masked_people(text: str) -> str:
+    """A message for a person without email addresses and phone numbers. Numbers that can be told from
+    a phone's stay: ids of up to nine digits, names of files, network addresses."""
+    return _PHONE.sub(_masked_phone, _EMAIL.sub("***", text))
+
+
+def _masked_phone(found: re.Match[str]) -> str:
+    text = found.group()
+    is_in_path = found.string[: found.start()].endswith("/")
+    is_id = text.isdecimal() and (len(text) < 10 or is_in_path)
+    return text if is_id or _NETWORK_ADDRESS.match(text) else "***"
 
 
 def masked_values(value: Any) -> Any:

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stcli import __version__
+from stcli.cli.masking import shows_people
 from stcli.cli.session import GlobalOptions
 from stcli.cli.signals import stop_reason
 from stcli.errors import ExitCode, StcliError
@@ -180,6 +181,7 @@ def open_closed_streams() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and answer the exit code; whatever goes wrong is reported here."""
     as_json = "--json" in arguments
+    shows_people.set("--show-pii" in arguments)
     try:
         return _ran(arguments, as_json=as_json)
     except StcliError as error:

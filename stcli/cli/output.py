@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
+from stcli.cli.masking import masked_error, with_masked_errors
 from stcli.errors import ConfigurationError, StateError, StcliError
 from stcli.usecases.report import error_document
 
@@ -63,9 +64,14 @@ def _unwritten(error: OSError) -> StateError:
 def emit(document: Mapping[str, object], render: Callable[[], None], *, as_json: bool) -> None:
     """The result: as JSON, or as ``render`` prints it."""
     if as_json:
-        _write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        _write(json_text(document, indent=2))
     else:
         render()
+
+
+def json_text(document: Mapping[str, object], indent: int | None = None) -> str:
+    """A document as text, its errors masked."""
+    return json.dumps(with_masked_errors(document), indent=indent, ensure_ascii=False) + "\n"
 
 
 def line(text: str = "") -> None:
@@ -130,15 +136,20 @@ def _drawn(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 def show_error(error: StcliError, *, as_json: bool) -> None:
     """An error with its problems and its next step; under ``--json`` as the only document."""
     if as_json:
-        _write(json.dumps(error_document(error), indent=2, ensure_ascii=False) + "\n")
+        _write(json_text(error_document(error), indent=2))
         flush()
         return
-    note(f"Error: {plain(error.message)}")
+    note_error(error)
     if isinstance(error, ConfigurationError):
         for problem in error.problems:
             if str(problem) != error.message:
-                note(f"  {plain(problem)}")
+                note(f"  {masked_error(plain(problem))}")
             if problem.hint:
-                note(f"      {plain(problem.hint)}")
+                note(f"      {masked_error(plain(problem.hint))}")
     if error.hint:
-        note(f"  {plain(error.hint)}")
+        note(f"  {masked_error(plain(error.hint))}")
+
+
+def note_error(error: StcliError, about: str = "") -> None:
+    """Only what went wrong, in one line; ``about`` says where."""
+    note(masked_error(plain(f"Error: {about}{error.message}")))

@@ -14,7 +14,8 @@ from stcli.cli.arguments import (
     Limit,
     OptionalCampaign,
 )
-from stcli.cli.output import emit, line, note, plain
+from stcli.cli.masking import masked_error
+from stcli.cli.output import emit, line, note, note_error, plain
 from stcli.cli.session import application, campaign_and_code, chosen_campaign, log_place
 from stcli.domain.outcome import PassKind, PassResult
 from stcli.errors import ExitCode, UsageError
@@ -77,9 +78,9 @@ def show_result(result: PassResult) -> None:
     for remark in tally.notes:
         note(f"  {remark}")
     if result.error is not None:
-        note(f"Error: {plain(result.error.message)}")
+        note_error(result.error)
         if result.error.hint:
-            note(f"  {plain(result.error.hint)}")
+            note(f"  {masked_error(plain(result.error.hint))}")
     if result.error is not None or tally.failures:
         note(f"  log: {log_place()}, run {result.run_id}")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
 from stcli.cli import running
-from stcli.cli.output import emit, note, plain
+from stcli.cli.output import emit, json_text, note_error
 from stcli.cli.passes import show_result
 from stcli.cli.watching import watched
 from stcli.domain.outcome import PassKind, PassResult
@@ -74,14 +73,14 @@ async def _one_of_many(
     except StcliError as error:
         # What kept a pass from starting: another pass holds the lock, no connection, …
         code, document = error.exit_code, error_document(error)
-        note(f"Error: {plain(error.message)}")
+        note_error(error)
     else:
         code, document = worst(result.exit_code for result in results), _document(results)
         if not as_json:
             for result in results:
                 show_result(result)
     if as_json:
-        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(document))
     sys.stdout.flush()
     return code
 

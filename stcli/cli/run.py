@@ -18,7 +18,7 @@ from stcli.cli.arguments import (
     complete_campaign,
     read_duration,
 )
-from stcli.cli.output import emit, note, plain
+from stcli.cli.output import emit, note, note_error, plain
 from stcli.cli.passes import show_result
 from stcli.cli.session import application, chosen_campaign, log_defect, log_place
 from stcli.domain.outcome import PassResult
@@ -119,7 +119,7 @@ def _run(
         except ConfigurationError as error:
             # One broken file must not keep the other campaigns from their work.
             ended.broken[name] = error
-            note(f"Error: {name}: {error.message}")
+            note_error(error, f"{name}: ")
             continue
         kinds = app.passes_of(subject)
         if at_most_every is not None:

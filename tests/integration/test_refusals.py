@@ -288,6 +288,43 @@ def test_secrets_never_reach_output_files_or_logs(connected, cli, home, pointed)
             assert path.stat().st_mode & 0o077 == 0, path
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("map", "set", "priority", "--select", "{}"),
+        ("map", "set", "start", "--value", "on {}"),
+        ("map", "preview", "--lead", "{}"),
+        ("map", "{}"),
+        ("qualify", "explain", "{}"),
+        ("status", "{}"),
+    ],
+)
+@pytest.mark.parametrize("typed", ["joe@example.com", "217-555-0131"])
+def test_what_somebody_typed_is_masked_in_errors(connected, cli, words, typed) -> None:
+    """Addresses and numbers of people, unless they are asked for."""
+    command = [word.format(typed) for word in words]
+    shown = cli("--show-pii", *command)
+    assert shown.code in (2, 3), shown.text
+    assert typed in shown.err
+    assert typed in cli("--show-pii", *command, "--json").out
+    masked = cli(*command)
+    assert masked.code == shown.code
+    assert masked.err == shown.err.replace(typed, "***")
+    assert typed not in cli(*command, "--json").text
+
+
+def test_secrets_are_masked_in_errors_always(connected, cli, pointed) -> None:
+    """Whoever gives one in the wrong place need not see it in a log of the terminal."""
+    known = pointed.credentials
+    for secret in (known.rf_token, known.app_key, known.client_secret):
+        for options in ((), ("--show-pii",)):
+            for last in ((), ("--json",)):
+                ran = cli(*options, "map", "set", "priority", "--select", secret, *last)
+                assert ran.code == 3, ran.text
+                assert secret not in ran.text
+                assert "is not an option of priority" in ran.text
+
+
 def test_usage_errors_are_one_document_under_json(cli) -> None:
     """Unknown commands and options: exit 2, JSON on stdout, nothing else there."""
     for words in (("laeds", "run", "--json"), ("status", "--jsno", "--json"), ("leads", "--json")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stcli.logs import masked
+from stcli.logs import masked, masked_people
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,21 @@ from stcli.logs import masked
 def test_people_and_secrets_are_masked(text: str, kept: str) -> None:
     """Dates, run ids and counts stay readable; a long number may be a phone's."""
     assert masked(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("'ann.lee+x@mail.example.com' is no option", "'***' is no option"),
+        ("'+1 (555) 010-9999' is no date", "'***' is no date"),
+        ("'5550109999' is no date", "'***' is no date"),
+        ("spring-hvac is connected with tenant 985798691", None),
+        ("a newer token may have been made, or the secret changed", None),
+        ("/tmp/1732646123456/campaigns/a.yaml:12:4: is no text", None),
+        ("127.0.0.1 refused the connection; http://127.0.0.1:8101/v1 too", None),
+        ("write one such as 2026-12-01T15:00:00Z", None),
+    ],
+)
+def test_an_error_stays_readable_without_people(text: str, kept: str | None) -> None:
+    """It names tenants, files and addresses on purpose."""
+    assert masked_people(text) == (text if kept is None else kept)
