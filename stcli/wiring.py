@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from stcli.clients.ratelimit import RateLimiter
     from stcli.clients.referralfactory.client import ReferralFactoryClient
     from stcli.clients.retry import RetryPolicy
+    from stcli.config.upgrade import Upgrade
     from stcli.credentials.chain import Found, SecretChain
     from stcli.credentials.names import SecretRequest
     from stcli.scheduling.job import Job
@@ -157,6 +158,12 @@ class Application:
     @cached_property
     def settings(self) -> AccountSettings:
         return load_settings(self.home.settings_file)
+
+    def upgrade_settings(self, *, dry_run: bool) -> Upgrade:
+        """Bring ``settings.yaml`` to the version that this stcli reads."""
+        from stcli.config.upgrade import upgrade_settings
+
+        return upgrade_settings(self.home.settings_file, dry_run=dry_run)
 
     @property
     def has_alarms(self) -> bool:

@@ -6,6 +6,7 @@ import typer
 
 from stcli.cli.arguments import AsJson, OptionalCampaign
 from stcli.cli.config_edit import edit
+from stcli.cli.config_upgrade import upgrade
 from stcli.cli.output import emit, line, pairs
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode
@@ -63,6 +64,9 @@ def schema() -> int:
 
     line(campaign_schema_text().rstrip())
     return ExitCode.DONE
+
+
+config.command(epilog="Example: stcli config upgrade --dry-run")(upgrade)
 
 
 @config.command(epilog="Example: stcli config validate spring-hvac")

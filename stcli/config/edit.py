@@ -147,7 +147,7 @@ def edit_file(
                     f"{path}: was changed by another program during the edit", "Try again."
                 )
             _replace(target, after.encode())
-    return EditResult(before, after, _difference(before, after, path.name))
+    return EditResult(before, after, difference(before, after, path.name))
 
 
 # --- what is expected --------------------------------------------------------------------------
@@ -869,7 +869,8 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _difference(before: str, after: str, name: str) -> str:
+def difference(before: str, after: str, name: str) -> str:
+    """What changed between two texts of a file, line by line; empty where nothing did."""
     lines = difflib.unified_diff(
         _BREAK.split(before),
         _BREAK.split(after),

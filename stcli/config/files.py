@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stcli.config.document import DocumentPath, parse_document, read_bytes
 from stcli.config.edit import EditResult, edit_file, remove_value, set_value
@@ -20,6 +21,9 @@ from stcli.domain.ids import CampaignName
 from stcli.domain.mapping.rules import RuleChanges
 from stcli.errors import ConfigurationError, Problem
 from stcli.paths import Home, write_private
+
+if TYPE_CHECKING:
+    from stcli.config.upgrade import Upgrade
 
 _SCHEMA_LINE = "# yaml-language-server: $schema=../campaign.schema.json\n"
 _NEW = """\
@@ -161,6 +165,12 @@ class CampaignFiles:
             return text
 
         return self.edit(name, change).diff
+
+    def upgrade(self, name: CampaignName, *, dry_run: bool) -> Upgrade:
+        """Bring a campaign's file to the version that this stcli reads."""
+        from stcli.config.upgrade import upgrade_campaign
+
+        return upgrade_campaign(self.existing(name), dry_run=dry_run)
 
     def text(self, name: CampaignName) -> str:
         """The whole file as it stands, also where it is not valid."""

@@ -132,7 +132,11 @@ def load_settings(path: Path) -> AccountSettings:
     """``settings.yaml``; a missing or empty file means the defaults."""
     if not path.exists():
         return AccountSettings()
-    document = read_document(path)
+    return interpret_settings(read_document(path))
+
+
+def interpret_settings(document: Document) -> AccountSettings:
+    """What a ``settings.yaml`` that was read says."""
     if document.root is None:
         return AccountSettings()
     return convert(document, AccountSettings, what="settings file")
@@ -146,7 +150,7 @@ def convert(document: Document, model: type[Model], what: str) -> Model:
             "It starts with a line such as: version: 1",
             [document.problem((), "expected keys with values")],
         )
-    _check_version(document, what)
+    check_version(document, what)
     try:
         return model.model_validate(_written(document.root))
     except ValidationError as error:
@@ -163,17 +167,20 @@ def convert(document: Document, model: type[Model], what: str) -> Model:
         ) from None
 
 
-def _check_version(document: Document, what: str) -> None:
+def check_version(document: Document, what: str, known: int = FILE_VERSION) -> None:
+    """``ConfigurationError`` for a file of another version than the one that is known."""
     version = document.raw(("version",))
-    if version is not None and version.isdigit() and int(version[:9]) > FILE_VERSION:
+    if version is None or not version.isdigit():
+        return
+    if int(version[:9]) > known:
         raise ConfigurationError(
-            f"the {what} {document.file} has version {version}, and this stcli reads {FILE_VERSION}",
-            "Install a newer stcli.",
+            f"the {what} {document.file} has version {version}, and this stcli reads {known}",
+            f"Install an stcli that reads version {version}.",
             [
                 document.problem(
                     ("version",),
-                    f"version {version} is newer than {FILE_VERSION}",
-                    "Install a newer stcli.",
+                    f"version {version} is newer than {known}",
+                    f"Install an stcli that reads version {version}.",
                 )
             ],
         )
