@@ -140,13 +140,13 @@ def show_error(error: StcliError, *, as_json: bool) -> None:
         flush()
         return
     note_error(error)
-    if isinstance(error, ConfigurationError):
-        for problem in error.problems:
-            if str(problem) != error.message:
-                note(f"  {masked_error(plain(problem))}")
-            if problem.hint:
-                note(f"      {masked_error(plain(problem.hint))}")
-    if error.hint:
+    problems = error.problems if isinstance(error, ConfigurationError) else ()
+    for problem in problems:
+        if str(problem) != error.message:
+            note(f"  {masked_error(plain(problem))}")
+        if problem.hint:
+            note(f"      {masked_error(plain(problem.hint))}")
+    if error.hint and error.hint not in [problem.hint for problem in problems]:
         note(f"  {masked_error(plain(error.hint))}")
 
 

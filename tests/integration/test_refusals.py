@@ -289,6 +289,21 @@ def test_secrets_never_reach_output_files_or_logs(connected, cli, home, pointed)
 
 
 @pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("version: [1\n", "Close it with ']'."),
+        ("version: 2\n", "Install an stcli that reads version 2."),
+    ],
+)
+def test_the_next_step_is_told_once(connected, cli, text, hint) -> None:
+    """Where the only problem has the same one."""
+    connected.write_text(text, encoding="utf-8")
+    ran = cli("config", "validate")
+    assert ran.code == 3
+    assert ran.err.count(hint) == 1
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("map", "set", "priority", "--select", "{}"),
