@@ -72,6 +72,18 @@ class Home:
             path.stem for path in self.campaigns.glob("*.yaml") if _is_campaign_name(path.stem)
         )
 
+    def passed_over(self) -> list[Path]:
+        """Files among those of the campaigns whose names no campaign can have."""
+        if not self.campaigns.is_dir():
+            return []
+        return sorted(
+            path
+            for path in self.campaigns.iterdir()
+            if path.suffix.lower() in (".yaml", ".yml")
+            and not path.name.startswith(".")
+            and not (path.suffix == ".yaml" and _is_campaign_name(path.stem))
+        )
+
 
 def _is_campaign_name(name: str) -> bool:
     return bool(_CAMPAIGN_NAME.fullmatch(name)) and not name.endswith("-file")

@@ -10,7 +10,7 @@ import typer
 
 from stcli.cli.arguments import AsJson
 from stcli.cli.output import emit, line, note, show_error
-from stcli.cli.session import application
+from stcli.cli.session import application, every_campaign
 from stcli.errors import ExitCode, StcliError, worst
 from stcli.usecases.report import error_value
 
@@ -48,7 +48,7 @@ def upgrade(
         tried: dict[str, Callable[[], Upgrade]] = {}
         if app.home.settings_file.exists():
             tried[str(app.home.settings_file)] = partial(app.upgrade_settings, dry_run=dry_run)
-        for name in app.files.names():
+        for name in every_campaign(app):
             tried[app.files.path(name)] = partial(app.files.upgrade, name, dry_run=dry_run)
         files = [attempted(file, attempt) for file, attempt in tried.items()]
         schema = attempted(

@@ -9,8 +9,16 @@ import typer
 
 from stcli.cli.arguments import AsJson, OptionalCampaign
 from stcli.cli.output import emit, line, note, plain, show_error
-from stcli.cli.session import application, chosen_campaign
-from stcli.errors import ConfigurationError, ExitCode, Problem, RemoteGone, StcliError, worst
+from stcli.cli.session import application, chosen_campaign, every_campaign
+from stcli.errors import (
+    ConfigurationError,
+    ExitCode,
+    Problem,
+    RemoteGone,
+    StcliError,
+    UsageError,
+    worst,
+)
 
 if TYPE_CHECKING:
     from stcli.config.load import LoadedCampaign
@@ -34,8 +42,10 @@ def validate(
     """Is the campaign ready? Offline and fast; every problem at once, each with its place."""
     from stcli.usecases.report import SCHEMA_VERSION
 
+    if campaign is not None and every:
+        raise UsageError("name a campaign or say --all, not both", "See: stcli map validate --help")
     with application(context) as app:
-        names = app.files.names() if every else [chosen_campaign(app, campaign)]
+        names = every_campaign(app) if every else [chosen_campaign(app, campaign)]
         checked = [_validated(app, name, online=online, as_json=as_json) for name in names]
     documents = [document for document, _ in checked]
     single: dict[str, object] = (

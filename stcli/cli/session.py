@@ -76,6 +76,17 @@ def update_schema(application: Application) -> None:
         note(f"Editors have no schema of this version to check the file with: {error.message}")
 
 
+def every_campaign(application: Application) -> list[CampaignName]:
+    """All campaigns of this home; files that look like some and cannot be are told."""
+    from stcli.cli.output import note, plain
+
+    for file in application.home.passed_over():
+        note(
+            f"Passed over: {plain(file)}; a campaign's file is called NAME.yaml, of a-z, 0-9 and '-'."
+        )
+    return application.files.names()
+
+
 def campaign_and_code(application: Application, words: list[str]) -> tuple[CampaignName, str]:
     """``[CAMPAIGN] CODE``: the last word is the code, the campaign may be left out."""
     return campaign_and_word(application, words, "one code, such as: spring-hvac NCLOS3U")

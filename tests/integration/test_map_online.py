@@ -406,6 +406,26 @@ def test_a_link_to_nothing_keeps_the_other_campaigns_from_nothing(
     assert cli("status").code == 0
 
 
+@pytest.mark.parametrize("name", ["Bad Name.yaml", "spring.yml", "acme-file.yaml"])
+def test_files_that_are_no_campaigns_are_told(connected, cli, home: Path, name: str) -> None:
+    """Whoever thinks that ``--all`` looked at them would be wrong."""
+    (home / "campaigns" / name).write_text("version: 1\n", encoding="utf-8")
+    (home / "campaigns" / "notes.txt").write_text("ours", encoding="utf-8")
+    for words in (("map", "validate", "--all"), ("config", "upgrade")):
+        ran = cli(*words)
+        assert ran.code == 0, ran.text
+        assert ran.err.count("Passed over") == 1
+        assert f"campaigns/{name}" in ran.err
+
+
+def test_validate_takes_a_campaign_or_all(connected, cli) -> None:
+    """Both is wrong usage, as in ``run``: the name would be ignored."""
+    ran = cli("map", "validate", "spring-hvac", "--all")
+    assert ran.code == 2
+    assert "not both" in ran.err
+    assert ran.out == ""
+
+
 def test_fields_of_a_campaign_that_there_is_not_are_wrong_usage(connected, cli) -> None:
     """The catalogue is for all; a name that was given has to be one."""
     assert cli("map", "fields").code == 0
