@@ -61,6 +61,8 @@ class OnlineCheck:
             self.findings.append(Finding(("referral_campaign",), error.message, error.hint))
         else:
             self.findings += self._forms(campaign)
+        # Also where no mapping needs a name of ServiceTitan: that it answers is part of the question.
+        await self.crm.first_booking()
         await self._booking_names()
         await self._conditions()
         await self._sync()

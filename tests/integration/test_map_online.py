@@ -105,6 +105,17 @@ def test_a_campaign_that_is_gone_and_a_system_that_is_down(connected, cli, world
     assert ran.document["error"]["exit_code"] == 4
 
 
+@pytest.mark.parametrize("variable", ["STCLI_ST_APP_KEY", "STCLI_ST_CLIENT_SECRET"])
+def test_both_systems_are_asked_whatever_is_mapped(connected, cli, monkeypatch, variable) -> None:
+    """No mapping here needs a name of ServiceTitan; a secret that it refuses is found all the same."""
+    assert cli("map", "validate", "--online").code == 0
+    monkeypatch.setenv(variable, "wrong-secret")
+    ran = cli("map", "validate", "--online", "--json")
+    assert ran.code == 4, ran.text
+    assert not ran.document["ready"]
+    assert ran.document["error"]["kind"] == "credentials_refused"
+
+
 def test_all_campaigns_online(connected, cli, home: Path) -> None:
     """One that is not connected keeps the others from nothing; the worst code counts."""
     assert cli("copy", "spring-hvac", "autumn-hvac").code == 0
