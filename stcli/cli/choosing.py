@@ -8,10 +8,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from stcli.cli.output import columns_of
 from stcli.cli.signals import end_if_stopped, stop_reason
 from stcli.errors import Interrupted
 
 if TYPE_CHECKING:
+    from prompt_toolkit.key_binding import KeyBindingsBase, KeyPressEvent
     from questionary import Question
 
 LONG_LIST = 12
@@ -32,8 +34,8 @@ def choose(
     erase: bool = False,
 ) -> str:
     """One of the options, each a value and a line about it; ``current`` is marked at first. In a
-    long list typing narrows it down. ``header`` stands above the lines; ``erase`` takes the question
-    away once it is answered."""
+    long list typing narrows it down; where nothing is left, nothing can be chosen. ``header`` stands
+    above the lines; ``erase`` takes the question away once it is answered."""
     import questionary
 
     width = _columns() - 4
@@ -54,7 +56,72 @@ def choose(
         erase_when_done=erase,
         **_terminal(),
     )
+    _leave_with_ctrl_d(asked)
+    if is_long:
+        _mend_search(asked)
     return str(_answer(asked))
+
+
+def _mend_search(asked: Question) -> None:
+    """What the library's search leaves open: it takes ASCII only, and where nothing fits it shows the
+    whole list, of which Enter would take the first."""
+    from prompt_toolkit.filters import Condition
+    from prompt_toolkit.formatted_text import AnyFormattedText, to_formatted_text
+    from prompt_toolkit.key_binding import KeyBindings
+    from prompt_toolkit.keys import Keys
+    from questionary.prompts.common import InquirerControl
+
+    windows = asked.application.layout.find_all_windows()
+    rows = next(w.content for w in windows if isinstance(w.content, InquirerControl))
+    all_rows, keys = rows.text, KeyBindings()
+
+    def is_nothing_left() -> bool:
+        wanted = (rows.search_filter or "").lower()
+        return not any(wanted in str(choice.title).lower() for choice in rows.choices)
+
+    def shown_rows() -> AnyFormattedText:
+        if is_nothing_left():
+            return "   nothing fits; Backspace takes a letter back"
+        return to_formatted_text(all_rows)
+
+    for key in (Keys.ControlM, Keys.Up, Keys.Down, Keys.ControlN, Keys.ControlP):
+        keys.add(key, eager=True, filter=Condition(is_nothing_left))(_ring)
+
+    @keys.add(Keys.Any)
+    def search(event: KeyPressEvent) -> None:
+        if event.data.isprintable():
+            rows.search_filter = (rows.search_filter or "") + event.data
+            rows.pointed_at = 0
+
+    rows.text = shown_rows
+    _add_keys(asked, keys)
+
+
+def _leave_with_ctrl_d(asked: Question) -> None:
+    """Where no text is typed in, the library takes no notice of it."""
+    from prompt_toolkit.key_binding import KeyBindings
+    from prompt_toolkit.keys import Keys
+
+    keys = KeyBindings()
+
+    @keys.add(Keys.ControlD, eager=True)
+    def leave(event: KeyPressEvent) -> None:
+        event.app.exit(exception=EOFError)
+
+    _add_keys(asked, keys)
+
+
+def _ring(event: KeyPressEvent) -> None:
+    """A key that does nothing here."""
+    event.app.output.bell()
+
+
+def _add_keys(asked: Question, keys: KeyBindingsBase) -> None:
+    """Keys that win against the library's own."""
+    from prompt_toolkit.key_binding import merge_key_bindings
+
+    own = asked.application.key_bindings
+    asked.application.key_bindings = merge_key_bindings([own, keys] if own else [keys])
 
 
 def _columns() -> int:
@@ -67,7 +134,11 @@ def _columns() -> int:
 
 def _cut(text: str, width: int) -> str:
     """One row of a list stays one row, however narrow the window."""
-    return text if len(text) <= width else text[: width - 1] + "…"
+    if columns_of(text) <= width:
+        return text
+    while columns_of(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
 
 
 def type_in(question: str, current: str = "") -> str:
@@ -82,11 +153,20 @@ def type_in(question: str, current: str = "") -> str:
 def agree(question: str) -> bool:
     import questionary
 
-    return bool(_answer(questionary.confirm(question, default=True, **_terminal())))
+    asked = questionary.confirm(question, default=True, **_terminal())
+    _leave_with_ctrl_d(asked)
+    return bool(_answer(asked))
 
 
 def _answer(asked: Question) -> object:
     """The answer; Ctrl-C and Ctrl-D leave, and nothing is written before the last question."""
+    from prompt_toolkit.key_binding import KeyBindings
+    from prompt_toolkit.keys import Keys
+
+    keys = KeyBindings()
+    # It would be typed in as a character that nobody sees.
+    keys.add(Keys.ControlZ, eager=True)(_ring)
+    _add_keys(asked, keys)
     try:
         end_if_stopped()
         # Signals stay with the handler of the session: those of prompt_toolkit and asyncio forget

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stcli.cli import choosing
 from stcli.cli.map_set import setup_line
-from stcli.cli.output import note, plain
+from stcli.cli.output import columns_of, note, padded, plain
 from stcli.cli.rule_text import describe_rule, sides
 from stcli.domain.catalog import Source, Target, catalogue_of, open_prefix
 from stcli.domain.mapping.rules import Dynamic, ManualInput, ManualSelect, Rule, Template
@@ -103,8 +103,8 @@ class Sheet:
         origin, owner = sides(self.tab)
         cells = [("TO " + owner.upper(), "DATA TYPE", "FROM " + origin.upper())]
         cells += [self._cells(name, is_required=_is_required(known.get(name))) for name in order]
-        widths = [max(len(row[column]) for row in cells) for column in range(2)]
-        header, *lines = (f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in cells)
+        first, second = (max(columns_of(row[column]) for row in cells) for column in range(2))
+        header, *lines = (f"{padded(a, first)}  {padded(b, second)}  {c}" for a, b, c in cells)
         return list(zip(order, lines, strict=True)), header
 
     def _cells(self, name: str, *, is_required: bool) -> tuple[str, str, str]:

@@ -100,15 +100,19 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if sys.stdout.isatty():
         _drawn(headers, cells)
         return
-    widths = [max(_width(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    widths = [
+        max(columns_of(text) for text in column) for column in zip(headers, *cells, strict=True)
+    ]
     for row in [list(headers), *cells]:
-        padded = (
-            text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True)
-        )
-        line("  ".join(padded).rstrip())
+        line("  ".join(map(padded, row, widths)).rstrip())
 
 
-def _width(text: str) -> int:
+def padded(text: str, width: int) -> str:
+    """The text with blanks behind it, up to so many columns."""
+    return text + " " * (width - columns_of(text))
+
+
+def columns_of(text: str) -> int:
     """How many columns a terminal needs for it: two for a wide character, none for an accent."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1

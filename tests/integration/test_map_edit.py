@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stcli.cli.output import columns_of
 from stcli.config.load import load_campaign
 from stcli.domain.campaign import Tab
 from tests.integration.conftest import edit
@@ -87,12 +88,13 @@ def test_the_real_fields_are_there_to_choose(connected) -> None:
 
 def test_before_the_connection_stands_the_catalogue_is_offered(unmapped) -> None:
     """With a remark; a name that the catalogue leaves open is asked for."""
-    terminal = Terminal(*EDIT)
+    terminal = Terminal(*EDIT, STCLI_RF_TOKEN="")
     terminal.answer("is not finalized, so ServiceTitan was not asked", "")
     terminal.answer("no mapping for source", "\r")
     terminal.answer(r"source \(text", "\r")
-    terminal.answer("which field", "meta.Heard\r")
-    terminal.answer("which field|transforms", CTRL_C)
+    terminal.answer("which field", "meta.l\r")
+    terminal.answer("which one", "Heard\r")
+    terminal.answer("meta.Heard: transforms", CTRL_C)
     assert terminal.end() == 130
     assert _leads(unmapped) == {}
 
@@ -261,3 +263,60 @@ def test_without_a_terminal_it_names_the_other_way(connected, cli) -> None:
     ran = cli("map", "edit")
     assert ran.code == 2
     assert "stcli map set" in ran.err
+
+
+def test_a_search_that_finds_nothing_chooses_nothing(connected) -> None:
+    """It is told; Enter and the arrows do nothing until something fits again."""
+    terminal = Terminal(*EDIT)
+    terminal.answer("type to search", "summx")
+    terminal.answer("nothing fits", "\r" + DOWN + "\r")
+    terminal.child.send("\x7f\r")
+    terminal.answer(r"(?<!for )\w+ \((text|email)", CTRL_C)
+    assert terminal.end() == 130, terminal.text
+    assert "summary (text" in terminal.text
+    assert "source (text" not in terminal.text
+
+
+def test_ctrl_d_leaves_a_list_too(connected) -> None:
+    """As it leaves a question for text; nothing is written."""
+    before = connected.read_bytes()
+    for first in ("", "\r"):
+        terminal = Terminal(*EDIT)
+        terminal.answer("type to search", first)
+        terminal.answer(r"source \(text" if first else "", "\x04")
+        assert terminal.end() == 130, terminal.text
+        assert "stopped by Ctrl-D" in terminal.text
+    assert connected.read_bytes() == before
+
+
+def test_ctrl_z_is_no_letter(connected) -> None:
+    """Neither in a search nor in a text."""
+    terminal = Terminal(*EDIT)
+    terminal.answer("type to search", "\x1asour\r")
+    terminal.answer(r"source \(text", DOWN + "\r")
+    terminal.answer("for everyone", "\x15\x1aMine\x1a\r")
+    terminal.answer("1 unsaved", UP * 2 + "\r")
+    assert terminal.end() == 0, terminal.text
+    assert "^Z" not in terminal.text
+    assert _leads(connected)["source"].value == "Mine"
+
+
+def test_wide_letters_are_searched_cut_and_aligned(synced, world) -> None:
+    """They take two columns each."""
+    edit(
+        synced,
+        (
+            "meta.Phone: {type: dynamic, from: mobile_phone}",
+            f'meta.電話: {{type: manual_input, value: "{"日本語" * 40}"}}',
+        ),
+    )
+    terminal = Terminal(*EDIT, "--tab", "sync", columns=100)
+    terminal.answer("日本語", "")
+    terminal.answer("Leave without saving", CTRL_C)
+    assert terminal.end() == 130
+    rows = [row.strip("\r") for row in terminal.text.split("\n")]
+    wide = next(row for row in rows if "meta.電話" in row)
+    plain = next(row for row in rows if "first_name" in row and "dynamic" in row)
+    assert "日…" in wide or "本…" in wide or "語…" in wide
+    assert columns_of(wide.split("manual_input")[0]) == columns_of(plain.split("dynamic")[0])
+    assert columns_of(wide.rstrip()) <= 100
