@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
@@ -88,13 +92,68 @@ class _Lines(logging.Formatter):
 
 
 class _PrivateFile(RotatingFileHandler):
-    """Makes the file and its folder, private to the user, with the first line that is written."""
+    """Makes the file and its folder, private to the user, with the first line that is written.
+
+    Several processes write it at once. Only one of them rotates; the others see that the path names
+    another file now and go on there, so that nobody takes what was just rotated for full.
+    """
 
     def _open(self) -> TextIOWrapper:
         path = Path(self.baseFilename)
         private_folder(path.parent)
         path.touch(mode=0o600)
         return super()._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._was_rotated()
+        super().emit(record)
+
+    def doRollover(self) -> None:  # noqa: N802 - as the library calls it
+        with _alone(Path(self.baseFilename)) as is_alone:
+            # Another process may have rotated since this one saw that the file is full.
+            if is_alone and not self._was_rotated():
+                # Where it cannot be renamed, the lines go on in the full file.
+                with suppress(OSError):
+                    super().doRollover()
+
+    def _was_rotated(self) -> bool:
+        """Whether the path names another file than the open one, which is closed then: the next
+        line opens the path anew."""
+        stream: TextIOWrapper | None = self.stream
+        if stream is None:
+            return False
+        with suppress(OSError):
+            if os.path.samestat(Path(self.baseFilename).stat(), os.fstat(stream.fileno())):
+                return False
+        self.stream = None
+        with suppress(OSError):
+            stream.close()
+        return True
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[bool]:
+    """Whether no other process rotates this file, nor will for the block. Nobody waits: one that is
+    stopped half-way must not hold up the others. On Windows nobody is asked."""
+    if sys.platform == "win32":
+        yield True
+        return
+    import fcntl
+
+    try:
+        descriptor = os.open(file.with_name(f".{file.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)  # closing releases
 
 
 def set_up_logging(
