@@ -6,7 +6,6 @@ remark.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -42,7 +41,7 @@ class Announcer:
         url = self._settings.ping
         if url is not None:
             self._start = threading.Thread(
-                target=lambda: self._remark(asyncio.run(outlets.ping(url, "/start"))), daemon=True
+                target=lambda: self._remark(outlets.ping(url, "/start")), daemon=True
             )
             self._start.start()
 
@@ -102,7 +101,7 @@ class Announcer:
         safe = masked_values(document)
         wrong = []
         if settings.webhook is not None:
-            wrong.append(asyncio.run(outlets.post(settings.webhook, safe)))
+            wrong.append(outlets.post(settings.webhook, safe))
         if settings.command:
             wrong.append(outlets.called(settings.command, safe))
         for one in wrong:
@@ -112,7 +111,7 @@ class Announcer:
     def _ping(self, exit_code: ExitCode) -> None:
         if self._settings.ping is not None and exit_code not in _UNTOLD:
             ending = f"/{int(exit_code)}" if exit_code else ""
-            self._remark(asyncio.run(outlets.ping(self._settings.ping, ending)))
+            self._remark(outlets.ping(self._settings.ping, ending))
 
     def _remark(self, text: str) -> None:
         if text:

@@ -16,19 +16,21 @@ from urllib.parse import urlsplit
 
 from stcli.clients.transport import Transport
 from stcli.errors import ConfigurationError, StcliError
+from stcli.event_loop import run_loop
 
 SECONDS = 10.0
+"""What each receiver has in all, looking up its name included."""
 
 
-async def ping(url: str, ending: str = "") -> str:
+def ping(url: str, ending: str = "") -> str:
     """``GET`` a ping address, with ``/start`` or an exit code at its end; what went wrong, or
     empty."""
-    return await _sent("the ping", "GET", url.rstrip("/") + ending)
+    return run_loop(_sent("the ping", "GET", url.rstrip("/") + ending))
 
 
-async def post(url: str, document: Mapping[str, object]) -> str:
+def post(url: str, document: Mapping[str, object]) -> str:
     """``POST`` a document to a webhook; what went wrong, or empty."""
-    return await _sent("the webhook", "POST", url, json.dumps(document).encode())
+    return run_loop(_sent("the webhook", "POST", url, json.dumps(document).encode()))
 
 
 async def _sent(what: str, method: str, url: str, body: bytes | None = None) -> str:

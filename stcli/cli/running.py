@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from stcli.cli.output import note
 from stcli.errors import ExitCode, Interrupted, StcliError, Terminated
+from stcli.event_loop import run_loop
 from stcli.usecases.passes.concurrency import StopSignal
 
 Result = TypeVar("Result")
@@ -57,7 +58,7 @@ def _run(body: Coroutine[None, None, Result]) -> Result:
     """Run an event loop to its end. It takes its handlers away then; those from before come back."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return asyncio.run(body)
+        return run_loop(body)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from stcli.alarms import outlets
 
 
 class Receiver:
@@ -168,6 +171,28 @@ def test_a_receiver_that_hangs_is_given_up(settings, cli, receiver, monkeypatch)
     assert ran.code == 0
     assert time.monotonic() - began < 12
     assert "the ping did not answer" in ran.err
+
+
+def test_a_receiver_has_ten_seconds_and_no_more(tmp_path) -> None:
+    """As the documents say; here one, also where no name server answers, which takes a minute."""
+    assert outlets.SECONDS == 10
+    script = tmp_path / "send.py"
+    script.write_text(
+        "import socket, time\n"
+        "socket.getaddrinfo = lambda *words, **more: time.sleep(30)\n"
+        "from stcli.alarms import outlets\n"
+        "outlets.SECONDS = 1\n"
+        "print(outlets.ping('https://ping.invalid/x'))\n"
+        "print(outlets.post('https://hook.invalid/x', {}))\n"
+    )
+    began = time.monotonic()
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert ran.stdout.splitlines() == [
+        "the ping did not answer within 1 s",
+        "the webhook did not answer within 1 s",
+    ]
+    assert ran.stderr == ""
+    assert time.monotonic() - began < 15
 
 
 def test_a_command_gets_the_alarm_on_its_stdin(home, connected, cli, world, tmp_path) -> None:

@@ -38,3 +38,38 @@ def test_a_signal_while_a_command_loads_or_works_is_told(connected, number) -> N
         assert process.returncode == CODES[number], (out, err)
         assert json.loads(out)["error"]["exit_code"] == CODES[number]
     assert CODES[number] in seen
+
+
+DEAF = """
+import socket, sys, time
+
+def hang(*_words, **_more):
+    print("looking up", flush=True)
+    time.sleep(30)
+    raise socket.gaierror
+
+socket.getaddrinfo = hang
+from stcli.__main__ import main
+main()
+"""
+"""The program where no name server answers."""
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("words", [["campaigns"], ["leads", "run"]])
+def test_a_signal_ends_the_wait_for_a_name_server(connected, monkeypatch, words, number) -> None:
+    """It would last a minute or so; neither the work nor the end of the process waits for it."""
+    monkeypatch.setenv("STCLI_RF_URL", "https://referral-factory.invalid/api")
+    process = subprocess.Popen(
+        [sys.executable, "-c", DEAF, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "looking up\n"
+    began = time.monotonic()
+    process.send_signal(number)
+    process.communicate(timeout=40)
+    assert process.returncode == CODES[number]
+    assert time.monotonic() - began < 10
