@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -64,20 +66,22 @@ def called(words: Sequence[str], document: Mapping[str, object]) -> str:
     except OSError as error:
         return f"the alarm command cannot be run: {error.strerror or error}"
     try:
-        # One that does not read its input may still do its work.
-        with suppress(BrokenPipeError):
-            process.communicate(json.dumps(document).encode(), timeout=SECONDS)
-        code = process.wait(timeout=SECONDS)
+        # One that does not read its input may still do its work: the library lets it.
+        process.communicate(json.dumps(document).encode(), timeout=SECONDS)
     except subprocess.TimeoutExpired:
         _kill(process)
         return f"the alarm command did not end within {SECONDS:.0f} s"
+    code = process.returncode
     return f"the alarm command ended with {code}" if code else ""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """The command and what it started."""
     with suppress(OSError):
-        os.killpg(process.pid, 9)
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from stcli.alarms import outlets
+from tests.integration.conftest import edit
 
 
 class Receiver:
@@ -214,6 +215,40 @@ def test_a_command_gets_the_alarm_on_its_stdin(home, connected, cli, world, tmp_
         assert f"warning: the alarm command {said}" in ran.err
 
 
+def test_a_command_that_hangs_is_ended(home, connected, cli, world, tmp_path, monkeypatch) -> None:
+    """With what it started, after the same ten seconds; here after one. It need not read."""
+    monkeypatch.setattr("stcli.alarms.outlets.SECONDS", 1.0)
+    numbers = tmp_path / "numbers"
+    script = tmp_path / "hang.sh"
+    script.write_text(f"sleep 60 &\necho $$ $! > {numbers}\nwait\n")
+    (home / "settings.yaml").write_text(f"alarms:\n  command: [sh, {script}]\n")
+    world.fault("status", api="st", status=403)
+    began = time.monotonic()
+    ran = cli("run")
+    assert time.monotonic() - began < 15
+    assert ran.code == 4
+    assert "warning: the alarm command did not end within 1 s" in ran.err
+    for number in numbers.read_text().split():
+        assert not _runs(int(number))
+
+
+def _runs(number: int) -> bool:
+    """Whether a process is there and no zombie that nobody fetched."""
+    listed = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(number)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout.strip()[:1] not in ("", "Z")
+
+
+def test_a_command_may_leave_its_stdin_unread() -> None:
+    """Also where the document is larger than a pipe holds."""
+    document = {"text": "x" * 2**20}
+    assert outlets.called(["true"], document) == ""
+    assert outlets.called(["sh", "-c", "exec <&-; sleep 0.2; exit 3"], document) == (
+        "the alarm command ended with 3"
+    )
+
+
 def test_the_textfile_is_what_prometheus_reads(home, connected, cli, tmp_path) -> None:
     """Every line a sample or its description; each family described once, before its samples."""
     file = tmp_path / "stcli.prom"
@@ -252,6 +287,20 @@ def test_a_broken_campaign_file_is_told(settings, connected, cli, receiver) -> N
     connected.write_text("version: 1\n")
     assert cli("run").code == 3
     assert _needs(receiver.alarms[0]) == ["spring-hvac/file"]
+
+
+def test_what_is_told_names_nobody(settings, connected, cli, receiver, tmp_path) -> None:
+    """Neither an address nor a phone number that an error repeats, to webhook or command."""
+    told = tmp_path / "told.json"
+    settings.write_text(settings.read_text() + f"  command: [cp, /dev/stdin, {told}]\n")
+    named = 'referral_campaign: "ann.lee@mail.example +1 (555) 010-9999"'
+    edit(connected, ("referral_campaign: spring-hvac", named))
+    assert "ann.lee" in cli("run").err
+    (alarm,) = receiver.alarms
+    for text in (json.dumps(alarm), told.read_text()):
+        assert "***" in text
+        assert "ann.lee" not in text
+        assert "010-9999" not in text
 
 
 def test_a_locked_campaign_calls_nobody(settings, cli, receiver, home) -> None:
