@@ -7,31 +7,41 @@ remark.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from stcli.alarms import outlets
 from stcli.alarms.metrics import Metrics
+from stcli.alarms.told import Told
 from stcli.domain.ids import CampaignName
 from stcli.domain.outcome import PassResult
 from stcli.domain.settings_types import duration
-from stcli.errors import ExitCode, StcliError
+from stcli.errors import ExitCode, StateError, StcliError
 from stcli.logs import masked_values
-from stcli.usecases.needs import Need, alarm_document, needs_of, untold
+from stcli.usecases.needs import (
+    HOME,
+    Need,
+    alarm_document,
+    is_stuck,
+    need_of_home,
+    needs_of,
+    untold,
+)
 from stcli.wiring import Application
 
-_UNTOLD = (ExitCode.LOCKED, ExitCode.INTERRUPTED, ExitCode.TERMINATED)
-"""Ends that tell nothing of the campaigns: another run is at work, or somebody stopped this one."""
+_STOPPED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+"""Ends that tell nothing of the campaigns: somebody stopped this run."""
 
 
 class Announcer:
     """Tells that a run began, and how it ended."""
 
-    def __init__(self, app: Application, campaigns: Sequence[CampaignName]) -> None:
+    def __init__(self, app: Application) -> None:
         self._app = app
-        self._campaigns = campaigns
         self._settings = app.settings.alarms
+        self._told = Told(app.home.told)
         self._began: datetime = app.now()
         self._remarks: list[str] = []
         self._start: threading.Thread | None = None
@@ -47,88 +57,106 @@ class Announcer:
 
     def end(
         self,
+        campaigns: Sequence[CampaignName],
         results: Sequence[PassResult],
         broken: Mapping[str, StcliError],
         exit_code: ExitCode,
     ) -> list[str]:
         """Tell everybody; answers what went wrong with that."""
-        if self._start is not None:
-            # The end must not overtake the start.
-            self._start.join(timeout=outlets.SECONDS + 1)
-        try:
-            if exit_code not in _UNTOLD:
-                self._tell(results, broken, exit_code)
-            self._ping(exit_code)
-        except StcliError as error:
-            self._remark(f"alarms could not be judged: {error.message}")
+        if exit_code not in _STOPPED:
+            app, now = self._app, self._app.now()
+            metrics = self._run_metrics(exit_code, now)
+            try:
+                needs = needs_of(
+                    campaigns, results, broken, app.state, self._settings, now, app.worker
+                )
+                self._add_campaigns(metrics, campaigns, results, needs)
+            except StcliError as error:
+                # The state went bad since; how the run ended is known all the same.
+                needs = [need_of_home(error)]
+            else:
+                self._forget({*campaigns, HOME}, needs)
+            self._tell(needs, results, exit_code, metrics, now)
         return self._remarks
 
     def give_up(self, error: StcliError) -> list[str]:
-        """The run could not even begin."""
-        try:
-            if error.exit_code not in _UNTOLD:
-                need = Need("home", "", error.message, error.hint)
-                document = alarm_document([need], [], error.exit_code, self._app.now())
-                self._send(document)
-            self._ping(error.exit_code)
-        except StcliError as other:
-            self._remark(other.message)
+        """The run could not even begin, or a defect ended it."""
+        if error.exit_code not in _STOPPED:
+            now = self._app.now()
+            metrics = self._run_metrics(error.exit_code, now)
+            self._tell([need_of_home(error)], [], error.exit_code, metrics, now)
         return self._remarks
 
     def _tell(
         self,
+        needs: Sequence[Need],
         results: Sequence[PassResult],
-        broken: Mapping[str, StcliError],
         exit_code: ExitCode,
+        metrics: Metrics,
+        now: datetime,
     ) -> None:
-        settings, app, now = self._settings, self._app, self._app.now()
-        if not (settings.webhook or settings.command or settings.textfile):
-            return
-        needs = needs_of(self._campaigns, results, broken, app.state, settings, now)
-        if settings.textfile is not None:
-            text = self._metrics(results, needs, exit_code, now).text()
-            self._remark(outlets.written(Path(settings.textfile).expanduser(), text))
-        if not (settings.webhook or settings.command):
-            return
-        new = untold(needs, app.state, duration(settings.repeat), now)
-        app.state.alarms.keep([need.key for need in needs], self._campaigns)
-        if new and self._send(alarm_document(new, results, exit_code, now)):
-            app.state.alarms.remember([(need.key, need.campaign) for need in new], now)
-
-    def _send(self, document: dict[str, object]) -> bool:
-        """To webhook and command; whether all of them took it. One that did not hears it again."""
         settings = self._settings
-        safe = masked_values(document)
-        wrong = []
-        if settings.webhook is not None:
-            wrong.append(outlets.post(settings.webhook, safe))
-        if settings.command:
-            wrong.append(outlets.called(settings.command, safe))
-        for one in wrong:
-            self._remark(one)
-        return not any(wrong)
-
-    def _ping(self, exit_code: ExitCode) -> None:
-        if self._settings.ping is not None and exit_code not in _UNTOLD:
+        if settings.textfile is not None:
+            file = Path(settings.textfile).expanduser()
+            self._remark(outlets.written(file, metrics.text()))
+        for receiver, send in self._receivers().items():
+            new = untold(needs, self._told.to(receiver), duration(settings.repeat), now)
+            if not new:
+                continue
+            wrong = send(masked_values(alarm_document(new, results, exit_code, now)))
+            self._remark(wrong)
+            if not wrong:
+                self._remember(receiver, new, now)
+        if self._start is not None:
+            # The end must not overtake the start.
+            self._start.join(timeout=outlets.SECONDS + 1)
+        # Where another run is at work, that one tells how it ended; unless it does not end.
+        if settings.ping is not None and (exit_code is not ExitCode.LOCKED or is_stuck(needs)):
             ending = f"/{int(exit_code)}" if exit_code else ""
-            self._remark(outlets.ping(self._settings.ping, ending))
+            self._remark(outlets.ping(settings.ping, ending))
+
+    def _receivers(self) -> dict[str, Callable[[dict[str, object]], str]]:
+        """Who wants to know what needs a person, by a name to remember them by, and how to tell."""
+        found: dict[str, Callable[[dict[str, object]], str]] = {}
+        if self._settings.webhook is not None:
+            found["webhook"] = partial(outlets.post, self._settings.webhook)
+        if self._settings.command:
+            found["command"] = partial(outlets.called, self._settings.command)
+        return found
+
+    def _remember(self, receiver: str, needs: Sequence[Need], now: datetime) -> None:
+        try:
+            self._told.remember(receiver, [need.key for need in needs], now)
+        except StateError as error:
+            self._remark(f"the next run will tell the same again: {error.message}")
+
+    def _forget(self, campaigns: Collection[str], needs: Sequence[Need]) -> None:
+        try:
+            self._told.forget(campaigns, {need.key for need in needs})
+        except StateError as error:
+            self._remark(f"what returns may not be told at once: {error.message}")
 
     def _remark(self, text: str) -> None:
         if text:
             self._remarks.append(text)
 
-    def _metrics(
-        self,
-        results: Sequence[PassResult],
-        needs: Sequence[Need],
-        exit_code: ExitCode,
-        now: datetime,
-    ) -> Metrics:
-        metrics, state = Metrics(), self._app.state
+    def _run_metrics(self, exit_code: ExitCode, now: datetime) -> Metrics:
+        """What is known of a run however it ended."""
+        metrics = Metrics()
         metrics.set("run_exit_code", "How the last run ended.", int(exit_code))
         metrics.set("run_end_timestamp_seconds", "When the last run ended.", now.timestamp())
         took = (now - self._began).total_seconds()
         metrics.set("run_duration_seconds", "How long the last run took.", max(took, 0.0))
+        return metrics
+
+    def _add_campaigns(
+        self,
+        metrics: Metrics,
+        campaigns: Sequence[CampaignName],
+        results: Sequence[PassResult],
+        needs: Sequence[Need],
+    ) -> None:
+        state = self._app.state
         for result in results:
             labels = {"campaign": result.campaign, "pass": result.kind.value}
             metrics.set_all(
@@ -138,7 +166,7 @@ class Announcer:
                 {count.value: number for count, number in result.tally.counts.items()},
                 **labels,
             )
-        for name in self._campaigns:
+        for name in campaigns:
             for kind, run in state.runs.last(name).items():
                 labels = {"campaign": name, "pass": kind}
                 metrics.set(
@@ -153,14 +181,13 @@ class Announcer:
                     -1 if run.exit_code is None else run.exit_code,
                     **labels,
                 )
-        for name in self._campaigns:
+        for name in campaigns:
             metrics.set(
                 "open_failures",
                 "Records that failed and wait.",
                 state.failures.open_count(name),
                 campaign=name,
             )
-        for name in self._campaigns:
+        for name in campaigns:
             number = sum(need.campaign == name for need in needs)
             metrics.set("needs_person", "What needs a person.", number, campaign=name)
-        return metrics

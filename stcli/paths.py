@@ -40,6 +40,10 @@ class Home:
         return self.state / "stcli.db"
 
     @property
+    def told(self) -> Path:
+        return self.state / "alarms.json"
+
+    @property
     def limits(self) -> Path:
         return self.state / "limits.db"
 

@@ -36,8 +36,9 @@ APPS = {"run": run_app}
 
 @dataclass(slots=True)
 class Ended:
-    """What a run did: its passes, and campaigns whose files kept them from any."""
+    """What a run did: for which campaigns, its passes, and whose files kept them from any."""
 
+    names: list[CampaignName] = field(default_factory=list)
     results: list[PassResult] = field(default_factory=list)
     broken: dict[str, StcliError] = field(default_factory=dict)
 
@@ -89,11 +90,11 @@ def run_all(
         raise UsageError("name campaigns or say --all, not both", "See: stcli run --help")
     ended = Ended()
     options = PassOptions(limit, dry_run, allow_mass_change)
-    with application(context) as app:
-        names = app.files.names() if every else []
-        names = names or [chosen_campaign(app, name) for name in campaigns or (None,)]
-        with _announced(app, names, ended, dry_run=dry_run):
-            _run(app, names, options, ended, at_most_every=at_most_every, quiet=as_json)
+    with application(context) as app, _announced(app, ended, dry_run=dry_run):
+        # Inside, because that there is no campaign any more is told as well.
+        ended.names = list(app.files.names() if every else ())
+        ended.names = ended.names or [chosen_campaign(app, name) for name in campaigns or (None,)]
+        _run(app, options, ended, at_most_every=at_most_every, quiet=as_json)
     if not ended.results and not ended.broken and at_most_every is None:
         note("No pass is in use: switch one on with stcli action or qualify set.")
     emit(ended.document(), lambda: None, as_json=as_json)
@@ -102,7 +103,6 @@ def run_all(
 
 def _run(
     app: Application,
-    names: Sequence[CampaignName],
     options: PassOptions,
     ended: Ended,
     *,
@@ -113,7 +113,7 @@ def _run(
     from stcli.cli.watching import watched
 
     wanted = []
-    for name in names:
+    for name in ended.names:
         try:
             subject = app.subject(name)
         except ConfigurationError as error:
@@ -142,16 +142,14 @@ def _run(
 
 
 @contextmanager
-def _announced(
-    app: Application, names: Sequence[CampaignName], ended: Ended, *, dry_run: bool
-) -> Iterator[None]:
+def _announced(app: Application, ended: Ended, *, dry_run: bool) -> Iterator[None]:
     """Tell those whom the settings name; a defect too. That they cannot be told fails no run."""
     if dry_run or not app.has_alarms:
         yield
         return
     from stcli.announcing import Announcer
 
-    announcer = Announcer(app, names)
+    announcer = Announcer(app)
     announcer.begin()
     try:
         yield
@@ -162,7 +160,7 @@ def _announced(
         defect = StcliError("a defect of stcli ended the run", f"See the log: {log_place()}")
         _told(partial(announcer.give_up, defect))
         raise
-    _told(partial(announcer.end, ended.results, ended.broken, ended.exit_code))
+    _told(partial(announcer.end, ended.names, ended.results, ended.broken, ended.exit_code))
 
 
 def _told(tell: Callable[[], Sequence[str]]) -> None:

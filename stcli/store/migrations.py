@@ -283,6 +283,8 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 alarm TEXT PRIMARY KEY, campaign TEXT NOT NULL, told_at TEXT NOT NULL)""",
         ),
     ),
+    # They are in a file of their own, because a damaged database is an alarm as well.
+    ("0013_no_alarms", ("DROP TABLE alarms",)),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stcli.store.alarms import ToldAlarms
 from stcli.store.canaries import Canaries
 from stcli.store.connections import Connections
 from stcli.store.customers import Customers
@@ -31,7 +30,6 @@ class State:
         self.qualifications = Qualifications(database)
         self.runs = Runs(database)
         self.failures = Failures(database)
-        self.alarms = ToldAlarms(database)
 
     def close(self) -> None:
         self.database.close()

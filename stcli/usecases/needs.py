@@ -3,7 +3,7 @@ does not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,13 +18,24 @@ from stcli.usecases.report import SCHEMA_VERSION, instant
 OUTAGE_RUNS = 3
 """So many runs in a row may meet a system that is down before a person is called."""
 
+LONG = timedelta(days=1)
+"""A pass that works longer than this probably hangs, and keeps every other one from its campaign."""
+
 NEWS = (Count.CREATED, Count.LINKED, Count.QUALIFIED)
 """What counts as something new in a campaign."""
 
 
+HOME = "home"
+"""Where the key of a need begins that is of no campaign."""
+
+Working = Callable[[CampaignName], tuple[str, datetime] | None]
+"""Which process is at work on a campaign, and since when."""
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Something that a person should look at. ``key`` names it from run to run."""
+    """Something that a person should look at. ``key`` names it from run to run; it begins with the
+    campaign, or with ``HOME``, and a slash."""
 
     key: str
     campaign: str
@@ -39,6 +50,7 @@ def needs_of(
     state: State,
     settings: Alarms,
     now: datetime,
+    working: Working,
 ) -> list[Need]:
     """Everything of these campaigns that does not mend itself."""
     needs: list[Need] = []
@@ -50,7 +62,18 @@ def needs_of(
             needs.append(need)
     for name in campaigns:
         needs += _standing(name, state, settings, now)
+        needs += _stuck(name, working(name), now)
     return needs
+
+
+def need_of_home(error: StcliError) -> Need:
+    """What keeps a run from all campaigns."""
+    return Need(f"{HOME}/{error.kind}", "", error.message, error.hint)
+
+
+def is_stuck(needs: Iterable[Need]) -> bool:
+    """Whether one of them is a pass that does not end."""
+    return any(need.key == _stuck_key(need.campaign) for need in needs)
 
 
 def _failed(result: PassResult, state: State) -> Need | None:
@@ -112,6 +135,24 @@ def _standing(name: CampaignName, state: State, settings: Alarms, now: datetime)
     return needs
 
 
+def _stuck(name: CampaignName, worker: tuple[str, datetime] | None, now: datetime) -> list[Need]:
+    if worker is None or now - worker[1] <= LONG:
+        return []
+    who, since = worker
+    return [
+        Need(
+            _stuck_key(name),
+            name,
+            f"a pass does not end: {who} is at work since {since:%Y-%m-%d %H:%M} UTC",
+            "If its log stands still, stop that process; the next run then goes on.",
+        )
+    ]
+
+
+def _stuck_key(campaign: str) -> str:
+    return f"{campaign}/lock"
+
+
 def alarm_document(
     needs: Sequence[Need], results: Sequence[PassResult], exit_code: ExitCode, at: datetime
 ) -> dict[str, object]:
@@ -136,9 +177,10 @@ def alarm_document(
     }
 
 
-def untold(needs: Sequence[Need], state: State, repeat: timedelta, now: datetime) -> list[Need]:
-    """Those that nobody was told of lately; what needs nobody any more is forgotten."""
-    told = state.alarms.told()
+def untold(
+    needs: Sequence[Need], told: Mapping[str, datetime], repeat: timedelta, now: datetime
+) -> list[Need]:
+    """Those that were not told lately; ``told`` says when, by key."""
     return [
         need
         for need in needs
@@ -146,4 +188,13 @@ def untold(needs: Sequence[Need], state: State, repeat: timedelta, now: datetime
     ]
 
 
-__all__ = ["NEWS", "Need", "alarm_document", "needs_of", "untold"]
+__all__ = [
+    "HOME",
+    "NEWS",
+    "Need",
+    "alarm_document",
+    "is_stuck",
+    "need_of_home",
+    "needs_of",
+    "untold",
+]

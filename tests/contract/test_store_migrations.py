@@ -39,6 +39,8 @@ DATA = {
     "VALUES ('spring', 2, 't', 'planned', 'now')",
 }
 """One row for a table of each migration, in the shape that the first release gave it."""
+GIVEN_UP = {"alarms"}
+"""Tables whose data a later migration forgets on purpose."""
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def columns(file: Path) -> dict[str, str]:
     with closing(sqlite3.connect(file)) as sql:
         return {
             table: ", ".join(row[1] for row in sql.execute(f"PRAGMA table_info({table})"))
-            for table in tables(sql) - {"schema_migrations"}
+            for table in tables(sql) - {"schema_migrations"} - GIVEN_UP
         }
 
 
@@ -328,7 +330,7 @@ def test_every_migration_has_data_in_these_tests(file: Path) -> None:
     older(file, len(MIGRATIONS))
     assert set(rows(file)) == set(DATA)
     for name, statements in MIGRATIONS[:-1]:
-        made = {s.split()[2] for s in statements if s.startswith("CREATE TABLE")}
+        made = {s.split()[2] for s in statements if s.startswith("CREATE TABLE")} - GIVEN_UP
         renamed = {s.split()[2]: s.split()[-1] for s in statements if " RENAME TO " in s}
         assert not made or {renamed.get(table, table) for table in made} & set(DATA), name
 

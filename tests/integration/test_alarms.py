@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from typing import Any
 import pytest
 
 from stcli.alarms import outlets
+from stcli.errors import StateError
+from stcli.processes import this_process
 from tests.integration.conftest import edit
 
 
@@ -108,9 +113,9 @@ def test_a_failure_is_pinged_and_told_once_a_day(settings, cli, receiver, world,
     world.fault("status", api="st", status=403)
     assert cli("run").code == 4
     assert len(receiver.alarms) == 2
-    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
-        sql.execute("UPDATE alarms SET told_at = '2026-01-05T10:00:00.000000Z'")
-        sql.commit()
+    told = home / "state" / "alarms.json"
+    assert told.stat().st_mode & 0o777 == 0o600
+    told.write_text(re.sub(r"\d{4}-\d\d-\d\dT", "2026-01-05T", told.read_text()))
     assert cli("run").code == 4
     assert len(receiver.alarms) == 3
 
@@ -162,6 +167,46 @@ def test_an_alarm_that_nobody_took_is_told_again(settings, cli, receiver, world)
     assert len(receiver.alarms) == 2
 
 
+def test_each_receiver_is_told_once(settings, cli, receiver, world, tmp_path) -> None:
+    """What the command did not take is no reason to call the webhook again, nor the reverse."""
+    script, told = tmp_path / "tell.sh", tmp_path / "told"
+    script.write_text(f"echo told >> {told}\nexit 3\n")
+    settings.write_text(settings.read_text() + f"  command: [sh, {script}]\n")
+    world.fault("status", api="st", status=403)
+    for _ in range(3):
+        assert "the alarm command ended with 3" in cli("run").err
+    assert len(receiver.alarms) == 1
+    assert told.read_text().count("told") == 3
+    script.write_text(f"echo told >> {told}\n")
+    for _ in range(2):
+        assert cli("run").code == 4
+    assert told.read_text().count("told") == 4
+    assert len(receiver.alarms) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"webhook": 1}', '{"webhook": {"a/b": 7}}'])
+def test_damaged_memory_tells_once_more(settings, cli, receiver, world, home, text) -> None:
+    """And is whole again then."""
+    world.fault("status", api="st", status=403)
+    cli("run")
+    (home / "state" / "alarms.json").write_text(text)
+    for _ in range(2):
+        assert cli("run").code == 4
+    assert len(receiver.alarms) == 2
+
+
+def test_memory_that_cannot_be_kept_is_told(settings, cli, receiver, world, home) -> None:
+    """It changes nothing of how the run ends; everybody hears the same again."""
+    (home / "state" / "alarms.json").mkdir()
+    world.fault("status", api="st", status=403)
+    for _ in range(2):
+        ran = cli("run")
+        assert ran.code == 4
+        assert "warning: the next run will tell the same again: " in ran.err
+    assert len(receiver.alarms) == 2
+    assert receiver.pings[-1] == "/p1ng-secret/4"
+
+
 @pytest.mark.timeout(90)
 def test_a_receiver_that_hangs_is_given_up(settings, cli, receiver, monkeypatch) -> None:
     """After ten seconds; here after one."""
@@ -205,9 +250,7 @@ def test_a_command_gets_the_alarm_on_its_stdin(home, connected, cli, world, tmp_
     settings.write_text(f"alarms:\n  command: [{sys.executable}, {script}]\n")
     assert cli("run").code == 4
     assert json.loads(told.read_text())["needs"]
-    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
-        sql.execute("DELETE FROM alarms")
-        sql.commit()
+    (home / "state" / "alarms.json").unlink()
     for command, said in (("[/nonexistent/x]", "cannot be run"), ("['false']", "ended with 1")):
         settings.write_text(f"alarms:\n  command: {command}\n")
         ran = cli("run")
@@ -274,12 +317,51 @@ def test_the_textfile_is_what_prometheus_reads(home, connected, cli, tmp_path) -
     assert "warning: the metrics cannot be written" in ran.err
 
 
-def test_a_run_that_cannot_begin_is_told(settings, cli, receiver, home) -> None:
-    """A damaged database, or campaign files that are none."""
-    (home / "state" / "stcli.db").write_bytes(b"no database at all" * 500)
+def test_a_run_that_cannot_begin_is_told(settings, cli, receiver, home, tmp_path) -> None:
+    """Once, and in the metrics, which would otherwise say for ever that all is well."""
+    metrics = tmp_path / "stcli.prom"
+    settings.write_text(settings.read_text() + f"  textfile: {metrics}\n")
+    assert cli("run").code == 0
+    assert "stcli_run_exit_code 0\n" in metrics.read_text()
+    database = home / "state" / "stcli.db"
+    sound = database.read_bytes()
+    for file in database.parent.glob("stcli.db-*"):
+        file.unlink()
+    database.write_bytes(b"no database at all" * 500)
+    receiver.seen.clear()
+    for _ in range(3):
+        assert cli("run").code == 3
+    assert receiver.pings == ["/p1ng-secret/start", "/p1ng-secret/3"] * 3
+    assert [_needs(alarm) for alarm in receiver.alarms] == [["home/state"]]
+    assert "stcli_run_exit_code 3\n" in metrics.read_text()
+    assert "stcli_run_end_timestamp_seconds " in metrics.read_text()
+    assert "stcli_pass_exit_code" not in metrics.read_text()
+    database.write_bytes(sound)
+    assert cli("run").code == 0
+    database.write_bytes(b"no database at all" * 500)
     assert cli("run").code == 3
-    assert receiver.pings == ["/p1ng-secret/start", "/p1ng-secret/3"]
-    assert _needs(receiver.alarms[0]) == ["home"]
+    assert len(receiver.alarms) == 2
+
+
+def test_a_home_without_campaigns_is_told(settings, connected, cli, receiver) -> None:
+    """As where a disk is not mounted: the schedule calls, and there is nothing to run."""
+    connected.parent.rename(connected.parent.with_name("elsewhere"))
+    assert cli("run", "--all").code == 2
+    assert receiver.pings == ["/p1ng-secret/start", "/p1ng-secret/2"]
+    assert [_needs(alarm) for alarm in receiver.alarms] == [["home/usage"]]
+    assert "there is no campaign here yet" in receiver.alarms[0]["needs"][0]["message"]
+
+
+def test_a_state_that_goes_bad_during_a_run_is_told(settings, cli, receiver, monkeypatch) -> None:
+    """How the run ended is known all the same."""
+
+    def damaged(*_words: object) -> object:
+        raise StateError("the database is damaged")
+
+    monkeypatch.setattr("stcli.announcing.needs_of", damaged)
+    assert cli("run").code == 0
+    assert receiver.pings == ["/p1ng-secret/start", "/p1ng-secret"]
+    assert [_needs(alarm) for alarm in receiver.alarms] == [["home/state"]]
 
 
 def test_a_broken_campaign_file_is_told(settings, connected, cli, receiver) -> None:
@@ -303,25 +385,66 @@ def test_what_is_told_names_nobody(settings, connected, cli, receiver, tmp_path)
         assert "010-9999" not in text
 
 
-def test_a_locked_campaign_calls_nobody(settings, cli, receiver, home) -> None:
-    """Another run is at work: it tells how it ended."""
-    import os
-
-    from stcli.processes import this_process
-
-    me = this_process(os.environ)
+@pytest.fixture
+def held(cli, home) -> Callable[[str], None]:
+    """Another process, which lives, is at work on the campaign since then."""
     cli("run")
+    me = this_process(os.environ)
+
+    def hold(since: str) -> None:
+        with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
+            sql.execute(
+                "UPDATE locks SET held = 1, host = ?, pid = ?, process_start = ?, "
+                "acquired_at = ?, expires_at = '2999-01-01T00:00:00.000000Z' "
+                "WHERE name = 'spring-hvac'",
+                (me.host, me.pid, me.start, since),
+            )
+            sql.commit()
+
+    return hold
+
+
+def _ago(days: float) -> str:
+    return f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def test_a_locked_campaign_calls_nobody(settings, cli, receiver, held) -> None:
+    """Another run is at work: it tells how it ended."""
+    held(_ago(0.9))
     receiver.seen.clear()
-    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
-        sql.execute(
-            "UPDATE locks SET held = 1, host = ?, pid = ?, process_start = ?, "
-            "expires_at = '2999-01-01T00:00:00.000000Z'",
-            (me.host, me.pid, me.start),
-        )
-        sql.commit()
     assert cli("run").code == 7
     assert receiver.pings == ["/p1ng-secret/start"]
     assert receiver.alarms == []
+
+
+def test_a_pass_that_does_not_end_is_told(settings, cli, receiver, held, home) -> None:
+    """After a day: nothing runs any more, and nobody else would say so."""
+    metrics = home / "stcli.prom"
+    settings.write_text(settings.read_text() + f"  textfile: {metrics}\n")
+    held(_ago(6))
+    receiver.seen.clear()
+    for _ in range(2):
+        assert cli("run").code == 7
+    assert receiver.pings == ["/p1ng-secret/start", "/p1ng-secret/7"] * 2
+    (alarm,) = receiver.alarms
+    assert _needs(alarm) == ["spring-hvac/lock"]
+    assert f"process {os.getpid()}" in alarm["needs"][0]["message"]
+    assert "stcli_run_exit_code 7\n" in metrics.read_text()
+
+
+def test_a_locked_campaign_hides_nothing_else(settings, home, cli, receiver, held, world) -> None:
+    """What waits for a person waits all the same."""
+    settings.write_text(settings.read_text() + "  failures: 1\n")
+    world.someone_new("Zoe")
+    world.fault("status", method="POST", route="/bookings", status=400, times=1)
+    assert cli("run", "spring-hvac").code == 5
+    assert _needs(receiver.alarms[-1]) == ["spring-hvac/failures"]
+    (home / "state" / "alarms.json").unlink()
+    receiver.seen.clear()
+    held(_ago(0.1))
+    assert cli("run", "spring-hvac").code == 7
+    assert [_needs(alarm) for alarm in receiver.alarms] == [["spring-hvac/failures"]]
+    assert receiver.pings == ["/p1ng-secret/start"]
 
 
 def test_an_address_without_tls_is_refused(home, connected, cli) -> None:

@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "current_run": set(),
     "event_loop": set(),
     "machine": {"paths"},
-    "alarms": {"alarms", "clients", "errors", "event_loop"},
+    "alarms": {"alarms", "clients", "errors", "event_loop", "paths"},
     "announcing": {"alarms", "usecases", "wiring", "domain", "errors", "logs"},
     "checkup": {"usecases", "wiring", "domain", "errors", "machine", "__init__"},
     "bundle": {"wiring", "domain", "errors", "logs", "paths", "config"},
