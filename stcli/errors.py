@@ -194,7 +194,8 @@ class ApiError(StcliError):
     """A remote system answered with something other than success, or not at all.
 
     ``status`` is the HTTP status, 0 where there was no answer. ``trace_id`` is the server's own
-    reference for its support. ``definite`` tells that the request certainly had no effect.
+    reference for its support; the message ends with it. ``definite`` tells that the request
+    certainly had no effect.
     """
 
     exit_code = ExitCode.UNAVAILABLE
@@ -209,7 +210,9 @@ class ApiError(StcliError):
         trace_id: str = "",
         definite: bool = True,
     ) -> None:
-        super().__init__(message, hint)
+        # An error that is made of another one has it already.
+        told = not trace_id or trace_id in message
+        super().__init__(message if told else f"{message} (trace {trace_id})", hint)
         self.status = status
         self.trace_id = trace_id
         self.definite = definite

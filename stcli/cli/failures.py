@@ -79,8 +79,6 @@ def show(
         )
     line(f"{found.kind} {plain(found.record)}: {found.state.value}")
     line(f"  {plain(found.reason)}")
-    if found.trace_id:
-        line(f"  trace: {plain(found.trace_id)}")
     line(f"  first {found.first_at:%Y-%m-%d %H:%M} UTC, last {found.last_at:%Y-%m-%d %H:%M} UTC")
     return ExitCode.DONE
 

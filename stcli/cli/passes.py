@@ -73,8 +73,7 @@ def show_result(result: PassResult) -> None:
     if result.dry_run:
         _show_sample(result)
     for failure in tally.failures:
-        trace = f" (trace {plain(failure.trace_id)})" if failure.trace_id else ""
-        note(f"  failed {plain(failure.record)}: {plain(failure.reason)}{trace}")
+        note(f"  failed {plain(failure.record)}: {plain(failure.reason)}")
     for remark in tally.notes:
         note(f"  {remark}")
     if result.error is not None:

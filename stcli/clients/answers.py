@@ -101,10 +101,10 @@ def field_messages(errors: object) -> Iterator[str]:
                 yield f"{name}: {entry}" if name else entry
 
 
-def explained(title: str, fields: Sequence[str], trace: str, otherwise: str) -> str:
+def explained(title: str, fields: Sequence[str], otherwise: str) -> str:
     """One masked line of what the server says of a refusal."""
     details = masked("; ".join(part for part in (title, *fields) if part.strip()))
-    return (details or otherwise) + (f" (trace {trace})" if trace else "")
+    return details or otherwise
 
 
 def unexpected_page(answer: Answer, system: str) -> UnexpectedAnswer:

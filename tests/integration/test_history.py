@@ -44,6 +44,25 @@ def test_a_failed_run_names_its_log(connected, cli, world, home) -> None:
     assert "error: Referral Factory" in cli("history", "show", found[1]).out
 
 
+def test_a_refusal_tells_its_trace_once(connected, cli, world, home) -> None:
+    """On the screen, in the log and in the list of failures; by itself under --json."""
+    world.fault("status", method="POST", route="/bookings", status=400, times=1)
+    ran = cli("leads", "run")
+    assert ran.code == 5
+    trace = re.findall(r"\(trace (\S+)\)", ran.err)
+    assert len(trace) == 1
+    (failure,) = cli("failures", "list", "--json").document["failures"]
+    assert failure["trace_id"] == trace[0]
+    for text in (
+        ran.err,
+        (home / "logs" / "stcli.log").read_text(),
+        cli("failures", "list").out,
+        cli("failures", "show", str(failure["id"])).out,
+        cli("history", "show").out,
+    ):
+        assert text.count(trace[0]) == 1, text
+
+
 def test_a_pass_that_cannot_start_is_in_the_log_too(connected, cli, home) -> None:
     """By the id that the screen names."""
     cli("disconnect", "spring-hvac", "--yes")

@@ -298,7 +298,7 @@ def _refusal(answer: Answer, endpoint: str) -> ApiError:
     status = answer.status
     document = error_document(answer)
     fields = list(field_messages(document.get("errors")))
-    said = explained(text_of(document, "message"), fields, "", f"HTTP {status}")
+    said = explained(text_of(document, "message"), fields, f"HTTP {status}")
     if status == 401:
         return CredentialsRefused(
             f"{SYSTEM} refused the access token: an account has one active token, so a newer one "

@@ -150,7 +150,7 @@ def _refusal(answer: Answer) -> CredentialsRefused | UnexpectedAnswer:
             "Check STCLI_ST_AUTH_URL.",
             status=answer.status,
         )
-    reason = explained(text_of(error_document(answer), "error"), (), "", f"HTTP {answer.status}")
+    reason = explained(text_of(error_document(answer), "error"), (), f"HTTP {answer.status}")
     return CredentialsRefused(
         f"ServiceTitan refused the client id or the client secret ({reason}), or they belong to "
         "the other environment",

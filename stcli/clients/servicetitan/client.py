@@ -484,7 +484,7 @@ class ServiceTitanClient:
         document = error_document(answer)
         trace = trace_id(document)
         fields = list(field_messages(document.get("errors")))
-        said = explained(text_of(document, "title"), fields, trace, f"HTTP {status}")
+        said = explained(text_of(document, "title"), fields, f"HTTP {status}")
         if status == 401:
             return CredentialsRefused(
                 f"ServiceTitan refused the app key or the access token: {said}",

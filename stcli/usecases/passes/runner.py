@@ -200,7 +200,7 @@ class Passes:
         if not context.options.dry_run:
             await self._remember(context, result)
         for failure in context.tally.failures:
-            log.warning("failed %s: %s %s", failure.record, failure.reason, failure.trace_id)
+            log.warning("failed %s: %s", failure.record, failure.reason)
         log.info(
             "%s pass of %s: %s, %s, %d requests to ServiceTitan, %d to Referral Factory",
             kind.value,

@@ -257,6 +257,15 @@ def test_rejection_tells_title_fields_and_trace_masked() -> None:
     assert "hidden" not in error.message
 
 
+def test_a_failure_of_the_server_tells_its_trace() -> None:
+    """Its support asks for nothing else."""
+    answer = document({"title": "An internal error occurred.", "traceId": "00-abc"}, 500)
+    error, _ = run(in_turn(answer), write)
+    assert isinstance(error, NoAnswer)
+    assert error.trace_id == "00-abc"
+    assert error.message == "ServiceTitan failed by itself (HTTP 500) (trace 00-abc)"
+
+
 def test_refused_token_is_replaced_once() -> None:
     """A 401 is answered with one fresh token and one more try."""
 

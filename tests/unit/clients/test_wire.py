@@ -461,7 +461,7 @@ def test_error_bodies_of_any_kind() -> None:
     assert error_document(answer(b"\xff")) == {}
     assert trace_id({"traceId": "ann@example.com"}) == ""
     assert trace_id({"traceId": "00-aB:1|x.y_z"}) == "00-aB:1|x.y_z"
-    assert explained("", [], "", "HTTP 400") == "HTTP 400"
+    assert explained("", [], "HTTP 400") == "HTTP 400"
 
 
 @pytest.mark.parametrize(
