@@ -128,7 +128,8 @@ def _show(run: Run) -> None:
     line(f"{run.campaign} {run.kind}: {run.status}{code}")
     line(f"  run {run.run_id}")
     line(f"  started {run.started_at:%Y-%m-%d %H:%M:%S} UTC, took {_took(run) or '?'}")
-    line(f"  {_counts(run) or 'nothing to do'}")
+    nothing = {"succeeded": "nothing to do", "running": "at work"}
+    line(f"  {_counts(run) or nothing.get(run.status, 'nothing was done')}")
     for reason, number in _pairs(run, "skipped"):
         line(f"  skipped {number}: {plain(reason)}")
     failures = run.report.get("failures")

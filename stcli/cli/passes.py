@@ -64,10 +64,7 @@ def show_result(result: PassResult) -> None:
     """A pass as text: one line of counts, then what needs attention."""
     tally = result.tally
     would = " (dry run, nothing was written)" if result.dry_run else ""
-    line(
-        f"{result.campaign} {result.kind.value}: {result.status.value}{would}: "
-        + (tally.in_words() or "nothing to do")
-    )
+    line(f"{result.campaign} {result.kind.value}: {result.status.value}{would}: {result.in_words}")
     for reason, number in sorted(tally.skipped.items()):
         line(f"  skipped {number}: {reason.value}")
     if result.dry_run:

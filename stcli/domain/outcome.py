@@ -143,6 +143,13 @@ class PassResult:
         return ExitCode.SOME_FAILED if self.tally.counts[Count.FAILED] else ExitCode.DONE
 
     @property
+    def in_words(self) -> str:
+        """What was done: ``7 created, 1 skipped``. That there is nothing to do is known only of a
+        pass that came to its end."""
+        nothing = "nothing to do" if self.error is None else "nothing was done"
+        return self.tally.in_words() or nothing
+
+    @property
     def status(self) -> RunStatus:
         if self.error is not None:
             if self.error.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):

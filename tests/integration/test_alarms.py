@@ -412,7 +412,9 @@ def test_a_locked_campaign_calls_nobody(settings, cli, receiver, held) -> None:
     """Another run is at work: it tells how it ended."""
     held(_ago(0.9))
     receiver.seen.clear()
-    assert cli("run").code == 7
+    ran = cli("run")
+    assert ran.code == 7
+    assert "spring-hvac leads: failed: nothing was done\n" in ran.out
     assert receiver.pings == ["/p1ng-secret/start"]
     assert receiver.alarms == []
 

@@ -41,7 +41,10 @@ def test_a_failed_run_names_its_log(connected, cli, world, home) -> None:
     assert (failed["run_id"], failed["exit_code"]) == (found[1], 6)
     log = (home / "logs" / "stcli.log").read_text()
     assert any(found[1] in line and "ended early" in line for line in log.splitlines())
-    assert "error: Referral Factory" in cli("history", "show", found[1]).out
+    shown = cli("history", "show", found[1]).out
+    assert "error: Referral Factory" in shown
+    assert "  nothing was done\n" in shown
+    assert "nothing to do" not in log + shown + ran.text
 
 
 def test_a_refusal_tells_its_trace_once(connected, cli, world, home) -> None:
@@ -68,6 +71,7 @@ def test_a_pass_that_cannot_start_is_in_the_log_too(connected, cli, home) -> Non
     cli("disconnect", "spring-hvac", "--yes")
     ran = cli("run")
     assert ran.code == 4
+    assert "spring-hvac leads: failed: nothing was done\n" in ran.out
     found = re.search(r"run (\S+)\n", ran.err)
     assert found is not None
     log = (home / "logs" / "stcli.log").read_text()

@@ -206,7 +206,7 @@ class Passes:
             kind.value,
             context.campaign,
             result.status.value,
-            result.tally.in_words() or "nothing to do",
+            result.in_words,
             result.servicetitan_requests,
             result.referral_factory_requests,
         )
