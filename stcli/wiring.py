@@ -134,6 +134,7 @@ class Application:
         self.files = CampaignFiles(self.home)
         self._retries: dict[str, RetryPolicy] = {}
         self._attempts: int | None = None
+        self._patience_seconds: float | None = None
         set_up_logging(self.home.log_file, show_pii=show_pii, verbosity=verbosity, as_json=log_json)
 
     def now(self) -> datetime:
@@ -275,7 +276,9 @@ class Application:
     def _limiter(self) -> RateLimiter:
         from stcli.clients.ratelimit import RateLimiter
 
-        return RateLimiter(self.home.limits)
+        if self._patience_seconds is None:
+            return RateLimiter(self.home.limits)
+        return RateLimiter(self.home.limits, patience_seconds=self._patience_seconds)
 
     def open_referral(self, token: Secret | None = None) -> ReferralFactoryClient:
         from stcli.clients.referralfactory.client import ReferralFactoryClient
@@ -328,15 +331,19 @@ class Application:
         process = holder.process
         return f"process {process.pid} on {process.host} ({holder.kind})", holder.since
 
-    def ask_briefly(self) -> None:
-        """From now on two attempts for each request: whoever looks on wants an answer soon."""
+    def ask_briefly(self, *, patience_seconds: float | None = None) -> None:
+        """From now on two attempts for each request: whoever looks on wants an answer soon. What a
+        server asks to wait is waited for no longer than ``patience_seconds``."""
         self._attempts = 2
+        self._patience_seconds = patience_seconds
 
     def _retry_for(self, url: str) -> RetryPolicy:
         """One for each system, so that what is down for one pass is not waited for in every other."""
         from stcli.clients.retry import RetryPolicy
 
-        policy = RetryPolicy(attempts=self._attempts) if self._attempts else RetryPolicy()
+        policy = RetryPolicy()
+        policy.attempts = self._attempts or policy.attempts
+        policy.total_seconds = self._patience_seconds or policy.total_seconds
         return self._retries.setdefault(url, policy)
 
     def crm_for(

@@ -26,6 +26,10 @@ rewards = typer.Typer(
 APPS = {"rewards": rewards}
 
 
+PATIENCE_SECONDS = 10.0
+"""How long a pause that Referral Factory asks for is waited for: somebody looks on."""
+
+
 class Metric(StrEnum):
     AMOUNT = "amount"
     COMMISSION = "commission"
@@ -48,6 +52,7 @@ def due(
 
     wanted = (metric.value,) if metric is not None else REWARD_METRICS
     with application(context) as app:
+        app.ask_briefly(patience_seconds=PATIENCE_SECONDS)
         found = running.ask(lambda: due_rewards(app.open_referral(), wanted))
         rows = [(reward, _recipient(app, reward)) for reward in found]
     emit(

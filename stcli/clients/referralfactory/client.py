@@ -122,9 +122,17 @@ class ReferralFactoryClient:
 
     async def due_rewards(self, metric: str) -> Sequence[DueReward]:
         async def fetch(number: int) -> tuple[Sequence[DueReward], bool]:
-            answer = await self._accepted(
-                "GET", "/rewards/due/{identifier}", identifier=metric, query=_page_query(number)
-            )
+            try:
+                answer = await self._accepted(
+                    "GET", f"/rewards/due/{metric}", query=_page_query(number)
+                )
+            except RecordNotFound as error:
+                # It lists what there is, so that it is not there is no record's fault.
+                raise UnexpectedAnswer(
+                    f"{SYSTEM} has no list of the {metric} rewards that are due",
+                    "Check STCLI_RF_URL, and that the account's plan includes rewards.",
+                    status=error.status,
+                ) from error
             page = decoded(answer, wire.REWARDS, SYSTEM, is_write=False)
             records = _converted(
                 answer, lambda: [document.record(metric) for document in page.data]
