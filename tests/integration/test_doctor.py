@@ -491,6 +491,41 @@ def test_the_bundle_holds_no_secret_and_nobody(setup) -> None:
     assert "is there already" in ran.err
 
 
+def test_the_bundle_tells_what_support_asks_for(setup) -> None:
+    """The tenant and whole sentences; the campaign file is still one."""
+    target = setup.tmp / "bundle.zip"
+    assert setup.cli("doctor", "--bundle", str(target)).code == 0
+    with zipfile.ZipFile(target) as bundle:
+        parts = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    assert parts["campaigns/spring-hvac.yaml"] == setup.file.read_text()
+    assert parts["doctor.json"].count("tenant 985798691") == 2
+    shown = setup.cli("doctor", "--json").document["checks"]
+    said = {check["name"]: check["message"] for check in json.loads(parts["doctor.json"])["checks"]}
+    for check in shown:
+        if check["name"] not in ("disk", "rate") and "clock" not in check["name"]:
+            assert said[check["name"]] == check["message"]
+
+
+def test_the_bundle_masks_what_the_log_did_not(setup) -> None:
+    """A log written with --show-pii; and records that failed are told by number only."""
+    setup.world.someone_new("Zoe")
+    setup.world.fault("status", method="POST", route="/bookings", status=400, every=1)
+    setup.cli("--show-pii", "leads", "run")
+    (failure,) = setup.cli("failures", "list", "--json").document["failures"]
+    log = setup.home / "logs" / "stcli.log"
+    log.write_text(log.read_text() + "zoe@example.com, +1 (555) 010-9999, Bearer abc.def\n")
+    target = setup.tmp / "bundle.zip"
+    setup.cli("doctor", "--bundle", str(target))
+    with zipfile.ZipFile(target) as bundle:
+        history = bundle.read("history.json").decode()
+        told = bundle.read("stcli.log").decode()
+    assert "***, ***, Bearer ***" in told
+    assert "zoe@" not in told
+    assert json.loads(history)[0]["failed"] == 1
+    assert failure["record"] not in history
+    assert "failures" not in json.loads(history)[0]
+
+
 def test_a_campaign_that_is_not_here_is_refused(setup) -> None:
     """With where its file would be."""
     ran = setup.cli("doctor", "nosuch")

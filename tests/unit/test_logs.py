@@ -18,12 +18,28 @@ from stcli.logs import masked, masked_people
         ("at 2026-11-24 14:57 UTC", "at 2026-11-24 14:57 UTC"),
         ("on 2026-11-24 5550109999 called", "on 2026-11-24 *** called"),
         ("run 20261124T145716-8fd1e5af", "run 20261124T145716-8fd1e5af"),
-        ("booking 70000012 of tenant 985798691", "booking 70000012 of tenant ***"),
+        ("booking 70000012 of tenant 985798691", "booking 70000012 of tenant 985798691"),
+        ("  tenant_id: 985798691  # ours", "  tenant_id: 985798691  # ours"),
+        ("--tenant-id 985798691", "--tenant-id 985798691"),
+        ("GET /crm/v2/tenant/985798691/bookings", "GET /crm/v2/tenant/985798691/bookings"),
+        ("pass of production:985798691 canary", "pass of production:985798691 canary"),
+        ("tenant 985798691, call 5550109999", "tenant 985798691, call ***"),
+        ("tenant 985798691 5550109999", "tenant 985798691 ***"),
+        ("customer 985798691", "customer ***"),
+        ("the token is good", "the token is good"),
+        ("client id, secret, app key are good", "client id, secret, app key are good"),
+        ("refused the access token: an account has", "refused the access token: an account has"),
+        ("the client secret was refused", "the client secret was refused"),
+        ("token rf1.9a8b", "token ***"),
+        ("token: abcdefghijklmnop", "token: ***"),
+        ("client_secret=short&grant=x", "client_secret=***"),
+        ('{"access_token": "short"}', '{"access_token": "***'),
+        ("the app key ak1.zzz", "the app key ***"),
         ("7 created, 1 skipped", "7 created, 1 skipped"),
     ],
 )
 def test_people_and_secrets_are_masked(text: str, kept: str) -> None:
-    """Dates, run ids and counts stay readable; a long number may be a phone's."""
+    """Dates, run ids, tenants and sentences stay readable; another long number may be a phone's."""
     assert masked(text) == kept
 
 
