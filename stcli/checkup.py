@@ -143,9 +143,10 @@ def check_schedule(app: Application, found: Examination, program: tuple[str, ...
     with found.attempt("schedule"):
         there = app.schedules.installed(app.schedule_name)
         if not there:
+            others = app.schedules.others(app.schedule_name)
             found.warn(
                 "schedule",
-                "stcli installed none for this home",
+                "; ".join(["stcli installed none for this home", *(one.message for one in others)]),
                 "Unless something else calls stcli run: stcli schedule install",
             )
         for one in there:
@@ -157,7 +158,8 @@ def check_schedule(app: Application, found: Examination, program: tuple[str, ...
                     "Remove both and install one: stcli schedule remove",
                 )
             elif one.remarks:
-                found.warn("schedule", f"{one.scheduler}: {one.remarks[0]}", "")
+                for remark in one.remarks:
+                    found.warn("schedule", f"{one.scheduler}: {remark.message}", remark.hint)
             elif not app.schedules.is_as_written_today(one, job):
                 found.warn(
                     "schedule",

@@ -5,6 +5,7 @@ Everything that comes from the environment is read here once and handed on as va
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -444,7 +445,7 @@ class Application:
     def schedule_name(self) -> str:
         from stcli.scheduling.job import schedule_name
 
-        return schedule_name(self.home.config, is_default="STCLI_HOME" not in self._environment)
+        return schedule_name(self.home.config, is_default=not self._environment.get("STCLI_HOME"))
 
     @cached_property
     def schedules(self) -> Schedules:
@@ -484,13 +485,14 @@ class Application:
         """What a scheduler is to call for this home."""
         from stcli.scheduling.job import DEFAULT_CADENCE, Job, carried
 
+        home = Path(os.path.realpath(self.home.config))
         environment = dict(self._environment)
         if environment.get("STCLI_HOME"):
-            environment["STCLI_HOME"] = str(self.home.config)
+            environment["STCLI_HOME"] = str(home)
         by_name = any("/" not in secret.command[0] for secret in self.settings.secrets.values())
         return Job(
             name=self.schedule_name,
-            home=self.home.config,
+            home=home,
             program=program,
             campaigns=campaigns,
             environment=carried(environment, with_path=by_name),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stcli.cli.arguments import AsJson, complete_campaign
-from stcli.cli.output import emit, line, note
+from stcli.cli.output import emit, line, note, plain
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode, UsageError
 from stcli.usecases.report import instant
@@ -158,7 +158,7 @@ def install(
         is_changed = app.schedules.install(scheduler, job)
         there = app.schedules.installed(app.schedule_name)
         missing = app.secrets_in_this_shell
-        remarks = [remark for one in there for remark in one.remarks]
+        remarks = [str(remark) for one in there for remark in one.remarks]
     document = {
         "schema_version": 1,
         "scheduler": scheduler.kind,
@@ -188,6 +188,7 @@ def remove(context: typer.Context, as_json: AsJson = False) -> int:
     """Take away what install added, and nothing else."""
     with application(context) as app:
         places = app.schedules.remove(app.schedule_name)
+        remarks = app.schedules.others(app.schedule_name)
     emit(
         {"schema_version": 1, "removed": places},
         lambda: line(
@@ -195,6 +196,8 @@ def remove(context: typer.Context, as_json: AsJson = False) -> int:
         ),
         as_json=as_json,
     )
+    for remark in remarks:
+        note(f"warning: {remark}")
     return ExitCode.DONE
 
 
@@ -204,6 +207,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> int:
     with application(context) as app:
         there = app.schedules.installed(app.schedule_name)
         entries = [(one, _is_current(app, one)) for one in there]
+        others = () if there else app.schedules.others(app.schedule_name)
     emit(
         {
             "schema_version": 1,
@@ -215,7 +219,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> int:
                     "campaigns": list(one.campaigns) or None,
                     "current": is_current,
                     "next_run": instant(one.next_run),
-                    "remarks": list(one.remarks),
+                    "remarks": [str(remark) for remark in one.remarks],
                 }
                 for one, is_current in entries
             ],
@@ -223,6 +227,8 @@ def status(context: typer.Context, as_json: AsJson = False) -> int:
         lambda: _show(entries),
         as_json=as_json,
     )
+    for remark in others:
+        note(f"warning: {remark}")
     return ExitCode.DONE
 
 
@@ -241,6 +247,6 @@ def _show(entries: list[tuple[Installed, bool]]) -> None:
         if not is_current:
             line("  not as stcli would write it now; bring it up to date: stcli schedule install")
         for remark in one.remarks:
-            line(f"  {remark}")
+            line(f"  {plain(str(remark))}")
     if len(entries) > 1:
         line("  two schedules of one home: remove both and install one: stcli schedule remove")

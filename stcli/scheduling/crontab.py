@@ -12,15 +12,19 @@ import shlex
 import shutil
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from stcli.errors import ConfigurationError, StateError
-from stcli.scheduling.job import HOUR, Installed, Job
+from stcli.scheduling.job import HOUR, Installed, Job, Remark, schedule_name
 from stcli.scheduling.programs import called, complaint
 
 LONGEST_LINE = 990
 """Debian's cron refuses lines of 1,000 characters and more."""
 
-_HAND_WRITTEN = re.compile(rb"^[^#\n]*\bstcli\b[^\n]*\brun\b", re.MULTILINE)
+_HAND_WRITTEN = re.compile(r"\s*[^#\s].*\bstcli\b.*\brun\b")
+_ANY_BLOCK = re.compile(rb"^# BEGIN (stcli\S*): .*?^# END \1[ \t]*$", re.MULTILINE | re.DOTALL)
+_VARIABLE = re.compile(r"""\s*([A-Za-z_]\w*)\s*=\s*(["']?)(.*?)\2\s*""")
+"""A line of a crontab that sets a variable for the lines below it (crontab(5))."""
 
 
 class Crontab:
@@ -32,8 +36,19 @@ class Crontab:
         self._environment = environment
 
     def unavailable(self) -> str:
-        if shutil.which("crontab", path=self._environment.get("PATH")) is None:
+        if not self._has_command():
             return "there is no crontab command"
+        return self._refused()
+
+    def _has_command(self) -> bool:
+        return shutil.which("crontab", path=self._environment.get("PATH")) is not None
+
+    def _refused(self) -> str:
+        """Why the crontab cannot be read: an administrator may have closed cron to this user."""
+        try:
+            self._read()
+        except StateError as error:
+            return error.message
         return ""
 
     def rendered(self, job: Job) -> dict[str, str]:
@@ -51,17 +66,30 @@ class Crontab:
             "your crontab",
             text,
             next_run=_next(text, datetime.now().astimezone()),
-            remarks=_remarks(table[:begin] + table[end:]),
         )
 
-    def others(self) -> tuple[str, ...]:
-        """What else in the crontab calls ``stcli … run``."""
-        if self.unavailable():
+    def others(self, name: str) -> tuple[Remark, ...]:
+        """Lines outside the blocks of stcli, which are each for a home of its own."""
+        if not self._has_command():
             return ()
-        table = self._read()
-        return _remarks(
-            re.sub(rb"# BEGIN (stcli\S*): .*?\n# END \1[^\n]*", b"", table, flags=re.DOTALL)
-        )
+        refused = self._refused()
+        if refused:
+            return (Remark(refused, "Nothing is to be done if no line of it calls stcli."),)
+        rest = _ANY_BLOCK.sub(b"", self._read()).decode("utf-8", "replace")
+        above: dict[str, str] = {}
+        for line in rest.splitlines():
+            if given := _VARIABLE.fullmatch(line):
+                above[given[1]] = given[3]
+            elif _HAND_WRITTEN.match(line):
+                home = (above | _assigned(line)).get("STCLI_HOME")
+                if not home or schedule_name(Path(home), is_default=False) == name:
+                    return (
+                        Remark(
+                            "another line of your crontab calls stcli run",
+                            "One schedule is enough: take the line out with crontab -e",
+                        ),
+                    )
+        return ()
 
     def install(self, job: Job) -> bool:
         table, text = self._read(), block(job).encode()
@@ -178,7 +206,18 @@ def _block_of(name: str, table: bytes) -> tuple[int, int] | None:
     )
 
 
-def _remarks(rest: bytes) -> tuple[str, ...]:
-    if not _HAND_WRITTEN.search(rest):
-        return ()
-    return ("another line of your crontab calls stcli run; one schedule is enough",)
+def _assigned(line: str) -> dict[str, str]:
+    """The variables that a line sets for its own command."""
+    words = _words(line)
+    found = (re.fullmatch(r"([A-Za-z_]\w*)=(.*)", word, re.DOTALL) for word in words)
+    return {one[1]: one[2] for one in found if one}
+
+
+def _words(line: str) -> list[str]:
+    """The command of a line as a shell reads it; none where it cannot be read."""
+    times = 1 if line.lstrip().startswith("@") else 5
+    command = re.split(r"(?<!\\)%", line.split(None, times)[-1])[0].replace("\\%", "%")
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []

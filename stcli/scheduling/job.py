@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,6 +102,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """What is to be known of a schedule beside that it is there, and the next step."""
+
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}"
+
+
+@dataclass(frozen=True, slots=True)
 class Installed:
     """A schedule that is there. ``text`` is what stands in its files, to compare it with a job's."""
 
@@ -108,7 +120,7 @@ class Installed:
     place: str
     text: str
     next_run: datetime | None = None
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def cadence(self) -> str:
@@ -142,6 +154,10 @@ class Scheduler(Protocol):
 
     def installed(self, name: str) -> Installed | None: ...
 
+    def others(self, name: str) -> tuple[Remark, ...]:
+        """What else may call ``stcli run`` for the home of this name, or why that is not known."""
+        ...
+
     def install(self, job: Job) -> bool:
         """Answers whether anything had to be changed."""
         ...
@@ -152,8 +168,10 @@ class Scheduler(Protocol):
 
 
 def schedule_name(home: Path, *, is_default: bool) -> str:
-    """``stcli`` for the home that needs no variable, else with a part drawn from its path."""
-    return "stcli" if is_default else f"stcli-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"
+    """``stcli`` for the home that needs no variable, else with a part drawn from its path, links
+    followed: however it is spelled, one home has one schedule."""
+    place = os.path.realpath(home)
+    return "stcli" if is_default else f"stcli-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def carried(environment: Mapping[str, str], *, with_path: bool = False) -> dict[str, str]:

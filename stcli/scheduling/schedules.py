@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stcli.errors import ConfigurationError
-from stcli.scheduling.job import Installed, Job, Scheduler
+from stcli.scheduling.job import Installed, Job, Remark, Scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +16,21 @@ class Schedules:
     schedulers: Sequence[Scheduler]
 
     def installed(self, name: str) -> list[Installed]:
-        """What is there under this name, in every scheduler that can be looked into."""
+        """What is there under this name, in every scheduler that can be looked into; what else
+        calls stcli is remarked on."""
         found: list[Installed] = []
+        others = self.others(name)
         for scheduler in self.schedulers:
             if scheduler.kind == "cron" and scheduler.unavailable():
                 continue
             one = scheduler.installed(name)
             if one is not None:
-                found.append(one)
+                found.append(replace(one, remarks=one.remarks + others))
         return found
+
+    def others(self, name: str) -> tuple[Remark, ...]:
+        """What may call ``stcli run`` beside the schedule of this name."""
+        return tuple(remark for one in self.schedulers for remark in one.others(name))
 
     def chosen(self, kind: str | None, name: str) -> Scheduler:
         """The scheduler of this kind; else the one that has the schedule, else the first usable."""

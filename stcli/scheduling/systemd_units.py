@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,15 @@ from pathlib import Path
 
 from stcli.errors import ConfigurationError, StateError
 from stcli.paths import write_private
-from stcli.scheduling.job import HOUR, Installed, Job
+from stcli.scheduling.job import HOUR, Installed, Job, Remark, schedule_name
 from stcli.scheduling.programs import called, complaint
 
 BOOTED = Path("/run/systemd/system")
 """There if and only if systemd runs this machine (sd_booted(3))."""
 
 _MOST_DELAY_SECONDS = 300
+_OURS = re.compile(r"stcli(-[0-9a-f]{8})?(-check-\d+)?\.service")
+_HAND_WRITTEN = re.compile(r"^ExecStart=.*\bstcli\b.*\brun\b", re.MULTILINE)
 
 
 class SystemdUser:
@@ -58,14 +61,30 @@ class SystemdUser:
         remarks = []
         next_run = None
         if self.unavailable():
-            remarks.append(f"the timer does not run: {self.unavailable()}")
+            remarks.append(
+                Remark(
+                    f"the timer does not run: {self.unavailable()}",
+                    "Log in as this user so that systemd serves it, or: stcli schedule remove",
+                )
+            )
         else:
             if self._systemctl("is-active", f"{name}.timer").returncode:
-                remarks.append("the timer does not run; mend it with: stcli schedule install")
+                remarks.append(Remark("the timer does not run", "Run: stcli schedule install"))
             next_run = self._next(name)
             remarks += self._lingering()
         return Installed(
             self.kind, str(self.folder), _joined(texts), next_run=next_run, remarks=tuple(remarks)
+        )
+
+    def others(self, name: str) -> tuple[Remark, ...]:
+        """Services of the user's own; those of stcli are each for a home of its own."""
+        return tuple(
+            Remark(
+                f"another service calls stcli run: {file}",
+                "One schedule is enough: disable its timer.",
+            )
+            for file in sorted(self.folder.glob("*.service"))
+            if not _OURS.fullmatch(file.name) and _exists(file) and _calls_us(_text(file), name)
         )
 
     def install(self, job: Job) -> bool:
@@ -114,7 +133,7 @@ class SystemdUser:
         found = re.search(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC\s*$", ended.stdout)
         return datetime.fromisoformat(f"{found[1].decode()}+00:00") if found else None
 
-    def _lingering(self) -> list[str]:
+    def _lingering(self) -> list[Remark]:
         if shutil.which("loginctl", path=self._environment.get("PATH")) is None:
             return []
         ended = called(
@@ -122,8 +141,8 @@ class SystemdUser:
             environment=self._environment,
         )
         if ended.returncode == 0 and ended.stdout.strip() == b"Linger=no":
-            remedy = f"loginctl enable-linger {self._user}"
-            return [f"it runs only while you are logged in; keep it running with: {remedy}"]
+            remedy = f"Keep it running with: loginctl enable-linger {self._user}"
+            return [Remark("it runs only while you are logged in", remedy)]
         return []
 
     def _must(self, *words: str) -> None:
@@ -207,6 +226,31 @@ def _quoted(word: str) -> str:
 
 def _joined(texts: Mapping[str, str]) -> str:
     return "\n".join(f"# {name}\n{text}" for name, text in sorted(texts.items()))
+
+
+def _calls_us(service: str, name: str) -> bool:
+    """Whether a service that stcli did not write calls ``stcli run``, and not for another home."""
+    home = environment_of(service).get("STCLI_HOME")
+    is_ours = not home or schedule_name(Path(home), is_default=False) == name
+    return is_ours and bool(_HAND_WRITTEN.search(service))
+
+
+def environment_of(service: str) -> dict[str, str]:
+    """The variables that the text of a service sets."""
+    words = [word for line in _values("Environment", service) for word in _unquoted(line)]
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def _values(setting: str, service: str) -> list[str]:
+    return re.findall(rf"^{setting}=(.*)$", service, re.MULTILINE)
+
+
+def _unquoted(line: str) -> list[str]:
+    """The reverse of ``_quoted``, for each word of a line; nothing of one that is no such line."""
+    try:
+        return [word.replace("%%", "%") for word in shlex.split(line)]
+    except ValueError:
+        return []
 
 
 def _exists(file: Path) -> bool:

@@ -99,6 +99,46 @@ def test_a_crontab_that_cannot_be_read_is_told(table, cli, connected, tmp_path) 
     assert "not allowed" in ran.err
 
 
+def test_a_second_scheduler_is_told_wherever_it_is(table, cli, connected) -> None:
+    """A line by hand: when installing, looking and removing, and also where stcli installed none."""
+    table.write_text("*/5 * * * * stcli run --all\n")
+    for words in (("status",), ("install",), ("remove",)):
+        assert "another line of your crontab calls stcli run" in cli("schedule", *words).err
+    said = cli("doctor", "--json").document["checks"]
+    (check,) = (check for check in said if check["name"] == "schedule")
+    assert "none for this home; another line of your crontab" in check["message"]
+    assert table.read_text() == "*/5 * * * * stcli run --all\n"
+
+
+def test_two_homes_do_not_know_each_other(table, cli, connected, tmp_path, monkeypatch) -> None:
+    """A block each, and neither is the other's second scheduler."""
+    cli("schedule", "install")
+    monkeypatch.setenv("STCLI_HOME", str(tmp_path / "other"))
+    assert "warning: another" not in cli("schedule", "install").err
+    assert table.read_text().count("# BEGIN stcli-") == 2
+    assert cli("schedule", "status", "--json").document["schedules"][0]["remarks"] == []
+
+
+@pytest.mark.parametrize("spelled", ["link", "x/../home", "home/"])
+def test_one_home_has_one_schedule(table, cli, connected, tmp_path, monkeypatch, spelled) -> None:
+    """However it is spelled."""
+    cli("schedule", "install")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to("home")
+    monkeypatch.setenv("STCLI_HOME", f"{tmp_path}/{spelled}")
+    assert "was installed already" in cli("schedule", "install").out
+    assert table.read_text().count("# BEGIN") == 1
+
+
+def test_a_variable_without_a_value_names_no_home(table, cli, monkeypatch) -> None:
+    """It is the home without any."""
+    monkeypatch.delenv("STCLI_HOME")
+    cli("schedule", "install")
+    monkeypatch.setenv("STCLI_HOME", "")
+    assert "was installed already" in cli("schedule", "install").out
+    assert table.read_text().count("# BEGIN stcli: ") == 1
+
+
 def test_without_a_scheduler_there_is_advice(table, cli, connected, monkeypatch) -> None:
     """Exit 3, and what else can be done."""
     monkeypatch.setenv("PATH", "/nonexistent")

@@ -32,9 +32,21 @@ def _can_isolate() -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
+USER_INSTANCE = f"""
+mount -t tmpfs none /run
+mkdir -p /run/systemd/system /run/user/0
+chmod 700 /run/user/0
+export XDG_RUNTIME_DIR=/run/user/0
+{SYSTEMD} --user &
+for try in $(seq 100); do
+    systemctl --user show-environment >/dev/null 2>&1 && break; sleep 0.1
+done
+"""
 isolated = pytest.mark.skipif(
     not _can_isolate(), reason="only root may make a mount namespace of its own"
 )
+
+with_systemd = pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
 
 
 @pytest.fixture
@@ -42,7 +54,7 @@ def environment(connected, pointed, tmp_path, home) -> dict[str, str]:
     """What an administrator's shell has: the home, the servers, and where the secrets' files are."""
     known = pointed.credentials
     chosen = {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ["PATH"],
         "HOME": str(tmp_path / "user"),
         "STCLI_HOME": str(home),
         "STCLI_RF_URL": pointed.rf_url,
@@ -135,21 +147,14 @@ def test_crond_runs_what_was_installed(environment, world, home, tmp_path) -> No
 
 
 @isolated
-@pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
+@with_systemd
 @pytest.mark.timeout(PATIENCE_SECONDS + 60)
 def test_systemd_runs_what_was_installed(environment, world, home, tmp_path) -> None:
     """Its own user instance, its timer, its environment; a second scheduler is refused."""
     units = tmp_path / "user" / ".config" / "systemd" / "user"
     process = _isolated(
         f"""
-        mount -t tmpfs none /run
-        mkdir -p /run/systemd/system /run/user/0
-        chmod 700 /run/user/0
-        export XDG_RUNTIME_DIR=/run/user/0
-        {SYSTEMD} --user &
-        for try in $(seq 100); do
-            systemctl --user show-environment >/dev/null 2>&1 && break; sleep 0.1
-        done
+        {USER_INSTANCE}
         {STCLI} schedule install --every 1m
         {STCLI} schedule install --every 1m
         {STCLI} schedule status
@@ -168,7 +173,7 @@ def test_systemd_runs_what_was_installed(environment, world, home, tmp_path) -> 
         {STCLI} schedule remove
         ls -R {units}
         """,
-        environment | {"PATH": environment["PATH"] + ":" + os.environ["PATH"]},
+        environment,
     )
     _until(lambda: _passes_that_ended_well(home), process)
     output, _ = process.communicate("go on\n", timeout=60)
@@ -183,6 +188,65 @@ def test_systemd_runs_what_was_installed(environment, world, home, tmp_path) -> 
     assert not list(units.glob("stcli-*"))
     assert len(world.bookings()) > 0
     _no_secret_in((tmp_path / "installed").read_text() + output, environment)
+
+
+def _with_systemd(script: str, environment: dict[str, str]) -> str:
+    """What a script prints that needs no waiting for the timer."""
+    process = _isolated(USER_INSTANCE + script, environment)
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, output
+    return output
+
+
+@isolated
+@with_systemd
+def test_systemd_serves_where_cron_is_closed(environment, tmp_path) -> None:
+    """Installed, shown and removed; that the crontab cannot be looked into is a remark, and a
+    refusal only to who chose cron."""
+    command = tmp_path / "closed" / "crontab"
+    command.parent.mkdir()
+    command.write_text(
+        "#!/bin/sh\necho 'You (root) are not allowed to use this program' >&2; exit 1\n"
+    )
+    command.chmod(0o755)
+    output = _with_systemd(
+        f"""
+        export PATH={command.parent}:$PATH
+        {STCLI} schedule show
+        {STCLI} schedule install
+        {STCLI} schedule install --systemd
+        {STCLI} schedule status
+        {STCLI} schedule remove
+        {STCLI} schedule install --cron || test $? = 3
+        """,
+        environment,
+    )
+    assert "OnCalendar=" in output
+    assert "installed: every 15m, systemd" in output
+    assert "was installed already" in output
+    assert "removed from: " in output
+    assert output.count("warning: the crontab cannot be read: You (root) are not allowed") == 3
+    assert "Error: cron cannot be used: the crontab cannot be read" in output
+
+
+@isolated
+@with_systemd
+@pytest.mark.skipif(CRON is None, reason="cron is not installed")
+def test_a_line_by_hand_beside_the_timer_is_told(environment) -> None:
+    """When installing, looking and checking."""
+    output = _with_systemd(
+        f"""
+        mount -t tmpfs none /var/spool/cron
+        mkdir -m 1730 /var/spool/cron/crontabs
+        echo '*/5 * * * * stcli run --all' | crontab -
+        {STCLI} schedule install --systemd
+        {STCLI} schedule status
+        {STCLI} doctor
+        """,
+        environment,
+    )
+    assert output.count("another line of your crontab calls stcli run") == 3
+    assert output.count("One schedule is enough: take the line out with crontab -e") == 3
 
 
 def _no_secret_in(text: str, environment: dict[str, str]) -> None:

@@ -107,17 +107,32 @@ def test_marks_that_were_damaged_are_not_guessed_at(crontab: Crontab, table: Pat
     assert table.read_text() == damaged
 
 
-def test_a_line_written_by_hand_is_told(crontab: Crontab, table: Path) -> None:
-    """One schedule is enough; a comment is none."""
-    table.write_text("# stcli run --all\n")
-    crontab.install(job())
-    found = crontab.installed("stcli-0a1b2c3d")
-    assert found is not None
-    assert found.remarks == ()
-    table.write_text(table.read_text() + "0 * * * * /opt/stcli/bin/stcli run --all\n")
-    found = crontab.installed("stcli-0a1b2c3d")
-    assert found is not None
-    assert "another line" in found.remarks[0]
+@pytest.mark.parametrize(
+    ("line", "is_told"),
+    [
+        ("0 * * * * /opt/stcli/bin/stcli run --all", True),
+        ("@hourly stcli run --all", True),
+        ("0 * * * * cd /x && stcli -v run roofing 2>&1", True),
+        ("0 * * * * it's stcli run", True),
+        ("# 0 * * * * stcli run --all", False),
+        ("0 * * * * stcli doctor", False),
+        ("0 * * * * STCLI_HOME=/home/alex/../alex/stcli stcli run --all", True),
+        ("0 * * * * STCLI_HOME=/home/other stcli run --all", False),
+        ('STCLI_HOME = "/home/other"\n0 * * * * stcli run --all', False),
+    ],
+)
+def test_a_line_written_by_hand_is_told(
+    crontab: Crontab, table: Path, line: str, is_told: bool
+) -> None:
+    """One schedule is enough; a comment is none, and neither are the blocks and lines of other
+    homes."""
+    home = "/home/alex/stcli"
+    name = schedule_name(Path(home), is_default=False)
+    crontab.install(job(home, name=name))
+    crontab.install(job("/home/other", name="stcli-bbbbbbbb"))
+    assert crontab.others(name) == ()
+    table.write_text(table.read_text() + line + "\n")
+    assert ["another line" in remark.message for remark in crontab.others(name)] == [True] * is_told
 
 
 @pytest.mark.parametrize("cadence", CADENCES)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stcli.errors import ConfigurationError
-from stcli.scheduling.job import CADENCES, Job
-from stcli.scheduling.systemd_units import units
+from stcli.scheduling.job import CADENCES, Job, schedule_name
+from stcli.scheduling.systemd_units import SystemdUser, units
 
 _BASE = "--base-time=2026-11-24 13:00:30 UTC"
 
@@ -60,6 +60,25 @@ def test_systemd_finds_no_fault(tmp_path: Path) -> None:
     )
     about_ours = [line for line in ended.stderr.splitlines() if "stcli" in line]
     assert about_ours == []
+
+
+def test_a_service_written_by_hand_is_told(tmp_path: Path) -> None:
+    """Not those that stcli wrote, and not one for another home."""
+    systemd = SystemdUser({"HOME": str(tmp_path)}, "alex")
+    name = schedule_name(Path("/srv/100%"), is_default=False)
+    systemd.folder.mkdir(parents=True)
+    for file, text in {**units(job()), "backup.service": "[Service]\nExecStart=backup\n"}.items():
+        (systemd.folder / file).write_text(text)
+    assert systemd.others(name) == ()
+    own = systemd.folder / "own.service"
+    own.write_text("[Service]\nExecStart=/opt/stcli run --all\n")
+    assert [remark.message for remark in systemd.others(name)] == [
+        f"another service calls stcli run: {own}"
+    ]
+    own.write_text(own.read_text() + 'Environment="STCLI_HOME=/srv/100%%" X=1\n')
+    assert systemd.others(name)
+    own.write_text(own.read_text() + "Environment=STCLI_HOME=/srv/other\n")
+    assert systemd.others(name) == ()
 
 
 def test_a_percent_sign_is_no_specifier() -> None:
