@@ -150,7 +150,7 @@ def check_schedule(app: Application, found: Examination, program: tuple[str, ...
                 "Unless something else calls stcli run: stcli schedule install",
             )
         for one in there:
-            job = app.scheduled_job(program, one.campaigns, one.cadence)
+            job = app.scheduled_job(program, one.campaigns, one.cadence, one)
             if len(there) > 1:
                 found.warn(
                     "schedule",
@@ -160,11 +160,12 @@ def check_schedule(app: Application, found: Examination, program: tuple[str, ...
             elif one.remarks:
                 for remark in one.remarks:
                     found.warn("schedule", f"{one.scheduler}: {remark.message}", remark.hint)
-            elif not app.schedules.is_as_written_today(one, job):
+            elif changed := app.schedules.differences(one, job):
                 found.warn(
                     "schedule",
-                    f"{one.scheduler}: not as stcli would write it now",
-                    "The program, the home or the variables moved: stcli schedule install",
+                    f"{one.scheduler}: not as stcli would write it now; this differs: "
+                    + ", ".join(changed),
+                    "Where this shell has it right, bring it up to date: stcli schedule install",
                 )
             else:
                 found.ok("schedule", f"{one.scheduler}, every {one.cadence}")

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from stcli.config.upgrade import Upgrade
     from stcli.credentials.chain import Found, SecretChain
     from stcli.credentials.names import SecretRequest
-    from stcli.scheduling.job import Job
+    from stcli.scheduling.job import Installed, Job
     from stcli.scheduling.schedules import Schedules
     from stcli.store.copies import Examined
     from stcli.store.locks import Locks
@@ -479,14 +479,25 @@ class Application:
             return "systemd", as_service(job, words, self._environment)
         return "cron", as_cron(job, words, self._environment)
 
+    def kept_variables(self, before: Installed | None) -> dict[str, str]:
+        """What a schedule carries and this shell does not know of."""
+        from stcli.scheduling.job import kept
+
+        return kept(before, self._environment) if before is not None else {}
+
     def scheduled_job(
-        self, program: tuple[str, ...], campaigns: tuple[str, ...], cadence: str | None
+        self,
+        program: tuple[str, ...],
+        campaigns: tuple[str, ...],
+        cadence: str | None,
+        before: Installed | None = None,
     ) -> Job:
-        """What a scheduler is to call for this home."""
+        """What a scheduler is to call for this home; of the schedule ``before`` it stays what this
+        shell does not know of."""
         from stcli.scheduling.job import DEFAULT_CADENCE, Job, carried
 
         home = Path(os.path.realpath(self.home.config))
-        environment = dict(self._environment)
+        environment = self.kept_variables(before) | dict(self._environment)
         if environment.get("STCLI_HOME"):
             environment["STCLI_HOME"] = str(home)
         by_name = any("/" not in secret.command[0] for secret in self.settings.secrets.values())

@@ -85,7 +85,8 @@ def _job(
     every: Cadence | None,
     *,
     for_all: bool,
-) -> Job:
+) -> tuple[Job, list[str]]:
+    """What is to be called, and which variables it keeps of the schedule that is there."""
     if campaigns and for_all:
         raise UsageError("name campaigns or say --all, not both", "See: stcli schedule --help")
     for name in campaigns or ():
@@ -95,7 +96,9 @@ def _job(
     if not chosen and not for_all and there:
         chosen = there[0].campaigns
     cadence = every.value if every is not None else there[0].cadence if there else None
-    return app.scheduled_job(program(), chosen, cadence)
+    before = there[0] if there else None
+    job = app.scheduled_job(program(), chosen, cadence, before)
+    return job, sorted(app.kept_variables(before).keys() & job.environment.keys())
 
 
 @schedule.command(epilog="Example: stcli schedule show --cron --every 1h")
@@ -111,7 +114,7 @@ def show(
     """Show what would be installed, and change nothing."""
     kind = _kind(cron=cron, systemd=systemd)
     with application(context) as app:
-        job = _job(app, campaigns, every, for_all=for_all)
+        job, _ = _job(app, campaigns, every, for_all=for_all)
         scheduler = (
             app.schedules.of(kind) if kind else app.schedules.chosen(None, app.schedule_name)
         )
@@ -153,7 +156,7 @@ def install(
     """
     kind = _kind(cron=cron, systemd=systemd)
     with application(context) as app:
-        job = _job(app, campaigns, every, for_all=for_all)
+        job, kept = _job(app, campaigns, every, for_all=for_all)
         scheduler = app.schedules.chosen(kind, app.schedule_name)
         is_changed = app.schedules.install(scheduler, job)
         there = app.schedules.installed(app.schedule_name)
@@ -164,6 +167,7 @@ def install(
         "scheduler": scheduler.kind,
         "every": job.cadence,
         "changed": is_changed,
+        "kept": kept,
         "remarks": remarks,
     }
     done = "installed" if is_changed else "was installed already"
@@ -174,6 +178,11 @@ def install(
     )
     for remark in remarks:
         note(f"warning: {remark}")
+    if kept:
+        note(
+            f"Kept as it was installed, for this shell does not set it: {', '.join(kept)}. To leave "
+            "it out: stcli schedule remove, then install."
+        )
     if missing:
         note(
             f"warning: {', '.join(missing)} is set in this shell only, and the scheduled run will "
@@ -206,7 +215,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> int:
     """Tell which schedule there is, whether it is up to date, and when it runs next."""
     with application(context) as app:
         there = app.schedules.installed(app.schedule_name)
-        entries = [(one, _is_current(app, one)) for one in there]
+        entries = [(one, _differences(app, one)) for one in there]
         others = () if there else app.schedules.others(app.schedule_name)
     emit(
         {
@@ -217,11 +226,12 @@ def status(context: typer.Context, as_json: AsJson = False) -> int:
                     "place": one.place,
                     "every": one.cadence,
                     "campaigns": list(one.campaigns) or None,
-                    "current": is_current,
+                    "current": not changed,
+                    "differences": changed,
                     "next_run": instant(one.next_run),
                     "remarks": [str(remark) for remark in one.remarks],
                 }
-                for one, is_current in entries
+                for one, changed in entries
             ],
         },
         lambda: _show(entries),
@@ -232,20 +242,21 @@ def status(context: typer.Context, as_json: AsJson = False) -> int:
     return ExitCode.DONE
 
 
-def _is_current(app: Application, one: Installed) -> bool:
-    job = app.scheduled_job(program(), one.campaigns, one.cadence)
-    return app.schedules.is_as_written_today(one, job)
+def _differences(app: Application, one: Installed) -> list[str]:
+    job = app.scheduled_job(program(), one.campaigns, one.cadence, one)
+    return app.schedules.differences(one, job)
 
 
-def _show(entries: list[tuple[Installed, bool]]) -> None:
+def _show(entries: list[tuple[Installed, list[str]]]) -> None:
     if not entries:
         line("no schedule; install one with: stcli schedule install")
-    for one, is_current in entries:
+    for one, changed in entries:
         subject = " ".join(one.campaigns) or "all campaigns"
         after = f", next at {one.next_run.astimezone():%Y-%m-%d %H:%M %Z}" if one.next_run else ""
         line(f"{one.scheduler}: {subject} every {one.cadence} ({one.place}){after}")
-        if not is_current:
-            line("  not as stcli would write it now; bring it up to date: stcli schedule install")
+        if changed:
+            line(f"  not as stcli would write it now; this differs: {', '.join(changed)}")
+            line("  where this shell has it right, bring it up to date: stcli schedule install")
         for remark in one.remarks:
             line(f"  {plain(str(remark))}")
     if len(entries) > 1:

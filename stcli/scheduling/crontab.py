@@ -7,6 +7,7 @@ the last good run is young enough (``run --at-most-every``), so a night asleep c
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import shutil
@@ -23,6 +24,7 @@ LONGEST_LINE = 990
 
 _HAND_WRITTEN = re.compile(r"\s*[^#\s].*\bstcli\b.*\brun\b")
 _ANY_BLOCK = re.compile(rb"^# BEGIN (stcli\S*): .*?^# END \1[ \t]*$", re.MULTILINE | re.DOTALL)
+_ASSIGNED = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _VARIABLE = re.compile(r"""\s*([A-Za-z_]\w*)\s*=\s*(["']?)(.*?)\2\s*""")
 """A line of a crontab that sets a variable for the lines below it (crontab(5))."""
 
@@ -61,10 +63,13 @@ class Crontab:
             return None
         begin, end = found
         text = table[begin:end].decode("utf-8", "replace")
+        program, environment = _called(text)
         return Installed(
             self.kind,
             "your crontab",
             text,
+            program,
+            environment,
             next_run=_next(text, datetime.now().astimezone()),
         )
 
@@ -206,18 +211,28 @@ def _block_of(name: str, table: bytes) -> tuple[int, int] | None:
     )
 
 
+def _called(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The program of a block's line, and the variables that it is given: ``_line`` read back."""
+    line = next((line for line in text.splitlines() if not line.startswith("#")), "")
+    words = _words(line)
+    if "env" not in words or "run" not in words:
+        return (), {}
+    words = words[words.index("env") + 1 : words.index("run")]
+    program = itertools.dropwhile(_ASSIGNED.fullmatch, words)
+    return tuple(program), _assigned(line)
+
+
 def _assigned(line: str) -> dict[str, str]:
     """The variables that a line sets for its own command."""
-    words = _words(line)
-    found = (re.fullmatch(r"([A-Za-z_]\w*)=(.*)", word, re.DOTALL) for word in words)
+    found = (_ASSIGNED.fullmatch(word) for word in _words(line))
     return {one[1]: one[2] for one in found if one}
 
 
 def _words(line: str) -> list[str]:
     """The command of a line as a shell reads it; none where it cannot be read."""
     times = 1 if line.lstrip().startswith("@") else 5
-    command = re.split(r"(?<!\\)%", line.split(None, times)[-1])[0].replace("\\%", "%")
+    command = re.split(r"(?<!\\)%", "".join(line.split(None, times)[times:]))[0]
     try:
-        return shlex.split(command)
+        return shlex.split(command.replace("\\%", "%"))
     except ValueError:
         return []

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -60,6 +60,7 @@ CARRIED = (
 """Variables that a scheduled run needs and that are no secrets; those that name a secret's file
 (``STCLI_…_FILE``) go with them."""
 
+_HOME_VARIABLES = ("STCLI_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 SECRET_VARIABLES = ("STCLI_RF_TOKEN", "STCLI_ST_APP_KEY", "STCLI_ST_CLIENT_SECRET")
 
 
@@ -114,11 +115,14 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A schedule that is there. ``text`` is what stands in its files, to compare it with a job's."""
+    """A schedule that is there. ``text`` is what stands in its files, to compare it with a job's;
+    ``program`` and ``environment`` are read out of it, no program where they cannot be."""
 
     scheduler: str
     place: str
     text: str
+    program: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     next_run: datetime | None = None
     remarks: tuple[Remark, ...] = ()
 
@@ -203,6 +207,17 @@ def carried(environment: Mapping[str, str], *, with_path: bool = False) -> dict[
                 "scheduler that only you can read.",
             )
     return chosen
+
+
+def kept(installed: Installed, environment: Mapping[str, str]) -> dict[str, str]:
+    """What an installed schedule carries and this shell does not know of: it may not be the shell
+    that it was installed from. A variable that is set here counts, if to nothing; and which home
+    this is, only this shell says."""
+    return {
+        name: value
+        for name, value in installed.environment.items()
+        if name not in environment and name not in _HOME_VARIABLES
+    }
 
 
 def _has_password(proxy: str) -> bool:

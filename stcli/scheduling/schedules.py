@@ -68,12 +68,16 @@ class Schedules:
         """Take the schedule away wherever it is; answers from where."""
         return [one.place for one in self.installed(name) if self.of(one.scheduler).remove(name)]
 
-    def is_as_written_today(self, one: Installed, job: Job) -> bool:
-        """Whether ``install`` would change nothing: the program, the home or the variables moved."""
+    def differences(self, one: Installed, job: Job) -> list[str]:
+        """What ``install`` would change: variables by name, the program, else the text."""
         texts = self.of(one.scheduler).rendered(job)
-        if one.scheduler == "cron":
-            return one.text == texts["crontab"]
-        return all(text in one.text for text in texts.values())
+        if all(text in one.text for text in texts.values()):
+            return []
+        names = sorted({*one.environment, *job.environment})
+        changed = [name for name in names if one.environment.get(name) != job.environment.get(name)]
+        if one.program != job.program:
+            changed.append("the program")
+        return changed or ["the text"]
 
     def of(self, kind: str) -> Scheduler:
         return next(one for one in self.schedulers if one.kind == kind)

@@ -72,8 +72,15 @@ class SystemdUser:
                 remarks.append(Remark("the timer does not run", "Run: stcli schedule install"))
             next_run = self._next(name)
             remarks += self._lingering()
+        service = texts.get(f"{name}.service", "")
         return Installed(
-            self.kind, str(self.folder), _joined(texts), next_run=next_run, remarks=tuple(remarks)
+            self.kind,
+            str(self.folder),
+            _joined(texts),
+            _program(service),
+            environment_of(service),
+            next_run=next_run,
+            remarks=tuple(remarks),
         )
 
     def others(self, name: str) -> tuple[Remark, ...]:
@@ -233,6 +240,14 @@ def _calls_us(service: str, name: str) -> bool:
     home = environment_of(service).get("STCLI_HOME")
     is_ours = not home or schedule_name(Path(home), is_default=False) == name
     return is_ours and bool(_HAND_WRITTEN.search(service))
+
+
+def _program(service: str) -> tuple[str, ...]:
+    """What a service calls to run stcli: ``command_line`` read back."""
+    words = [word for line in _values("ExecStart", service) for word in _unquoted(line)]
+    if "run" not in words:
+        return ()
+    return tuple(word.replace("$$", "$") for word in words[: words.index("run")])
 
 
 def environment_of(service: str) -> dict[str, str]:

@@ -99,6 +99,31 @@ def test_a_crontab_that_cannot_be_read_is_told(table, cli, connected, tmp_path) 
     assert "not allowed" in ran.err
 
 
+def test_another_shell_takes_nothing_away(table, cli, connected, monkeypatch) -> None:
+    """What it does not set is kept and named; what it sets otherwise is its own, and told before."""
+    monkeypatch.setenv("STCLI_RF_TOKEN_FILE", "/run/it's 100%/token")
+    monkeypatch.setenv("STCLI_ST_RATE_PER_SECOND", "30")
+    cli("schedule", "install")
+    before = table.read_text()
+    monkeypatch.delenv("STCLI_RF_TOKEN_FILE")
+    (entry,) = cli("schedule", "status", "--json").document["schedules"]
+    assert (entry["current"], entry["differences"]) == (True, [])
+    ran = cli("schedule", "install")
+    assert "already" in ran.out
+    assert (
+        "Kept as it was installed, for this shell does not set it: STCLI_RF_TOKEN_FILE." in ran.err
+    )
+    assert table.read_text() == before
+    monkeypatch.setenv("STCLI_ST_RATE_PER_SECOND", "20")
+    monkeypatch.setenv("STCLI_RF_TOKEN_FILE", "")
+    (entry,) = cli("schedule", "status", "--json").document["schedules"]
+    differences = ["STCLI_RF_TOKEN_FILE", "STCLI_ST_RATE_PER_SECOND"]
+    assert (entry["current"], entry["differences"]) == (False, differences)
+    assert f"this differs: {', '.join(differences)}" in cli("doctor").out
+    assert cli("schedule", "install", "--json").document["kept"] == []
+    assert "STCLI_RF_TOKEN_FILE" not in table.read_text()
+
+
 def test_a_second_scheduler_is_told_wherever_it_is(table, cli, connected) -> None:
     """A line by hand: when installing, looking and removing, and also where stcli installed none."""
     table.write_text("*/5 * * * * stcli run --all\n")

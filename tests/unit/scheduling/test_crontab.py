@@ -174,6 +174,29 @@ def test_a_shell_reads_strange_paths_as_they_are(tmp_path: Path) -> None:
     assert (ended.stdout, ended.stderr) == ("", f"{home}|run --all\n")
 
 
+@pytest.mark.parametrize("strange", ["a b/100%/$x", 'it\'s \\\\ "quoted"', "a=b;c&d|%%"])
+@pytest.mark.parametrize("cadence", ["1m", "15m", "6h"])
+def test_program_and_variables_are_read_back(crontab: Crontab, strange: str, cadence: str) -> None:
+    """As they were given, whatever quotes they need; of a line that is another, nothing."""
+    environment = {"STCLI_HOME": f"/home/{strange}", "STCLI_HOST_ID": "run"}
+    program = (f"/opt/{strange}/python", "-m", "stcli")
+    crontab.install(job(program=program, environment=environment, cadence=cadence))
+    found = crontab.installed("stcli-0a1b2c3d")
+    assert found is not None
+    assert (found.program, found.environment) == (program, environment)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "* * * * * true", "* * * * * env 'x run", "env run", "@daily"]
+)
+def test_of_another_line_nothing_is_read(crontab: Crontab, table: Path, line: str) -> None:
+    """It is told that it differs."""
+    table.write_text(f"# BEGIN stcli-0a1b2c3d: x\n{line}\n# END stcli-0a1b2c3d\n")
+    found = crontab.installed("stcli-0a1b2c3d")
+    assert found is not None
+    assert (found.program, found.environment) == ((), {})
+
+
 def test_a_line_too_long_for_cron_is_refused() -> None:
     """It would be cut off, or the whole crontab refused."""
     with pytest.raises(ConfigurationError, match="990"):

@@ -88,6 +88,19 @@ def test_a_percent_sign_is_no_specifier() -> None:
     assert 'ExecStart="/opt/$$x/stcli" "run" "--all"' in service
 
 
+@pytest.mark.parametrize("strange", ["a b/100%/$x", 'it\'s \\\\ "quoted"', "a=b;c&d|%%$$"])
+def test_program_and_variables_are_read_back(tmp_path: Path, strange: str) -> None:
+    """As they were given, whatever quotes they need."""
+    systemd = SystemdUser({"HOME": str(tmp_path)}, "alex", booted=tmp_path / "none")
+    systemd.folder.mkdir(parents=True)
+    made = job(home=f"/home/{strange}", program=f"/opt/{strange}/stcli")
+    for file, text in units(made).items():
+        (systemd.folder / file).write_text(text)
+    found = systemd.installed(made.name)
+    assert found is not None
+    assert (found.program, found.environment) == (made.program, made.environment)
+
+
 def test_a_line_break_is_refused() -> None:
     """It would begin a setting of its own."""
     with pytest.raises(ConfigurationError, match="line break"):
