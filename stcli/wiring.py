@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from stcli.config.upgrade import Upgrade
     from stcli.credentials.chain import Found, SecretChain
     from stcli.credentials.names import SecretRequest
-    from stcli.scheduling.job import Installed, Job
+    from stcli.scheduling.job import Installed, Job, Remark
     from stcli.scheduling.schedules import Schedules
     from stcli.store.copies import Examined
     from stcli.store.locks import Locks
@@ -110,6 +110,15 @@ def _positive(environment: Mapping[str, str], name: str, default: float) -> floa
             f"{name} is {text!r}, not a positive number", f"Such as {name}={default:g}"
         )
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class AsScheduled:
+    """What a command printed as ``scheduler`` runs it, and what was not quite so."""
+
+    scheduler: str
+    output: bytes
+    remark: Remark | None = None
 
 
 def campaign_schema_text() -> str:
@@ -468,16 +477,38 @@ class Application:
 
         return secrets_in(self._environment)
 
-    def as_scheduled(self, program: tuple[str, ...], words: Sequence[str]) -> tuple[str, bytes]:
-        """What a command prints where the installed schedule runs it, or as cron would run it; and
-        what that is called."""
+    def as_scheduled(self, program: tuple[str, ...], words: Sequence[str]) -> AsScheduled:
+        """What a command prints where the installed schedule runs it: with what stands there, not
+        with what would be written now. Without one, as cron would run what would be."""
         from stcli.scheduling.bare import as_cron, as_service
+        from stcli.scheduling.job import Remark
 
         there = self.schedules.installed(self.schedule_name)
-        job = self.scheduled_job(program, (), None)
-        if there and there[0].scheduler == "systemd" and not there[0].remarks:
-            return "systemd", as_service(job, words, self._environment)
-        return "cron", as_cron(job, words, self._environment)
+        if not there:
+            job = self.scheduled_job(program, (), None)
+            none = Remark(
+                "none is installed; this is what one installed from this shell would find",
+                "Run: stcli schedule install",
+            )
+            return AsScheduled("cron", as_cron(job.program, words, job.environment), none)
+        one = there[0]
+        if not one.program:
+            raise StateError(
+                f"what {one.scheduler} calls is not what stcli wrote ({one.place})",
+                "Bring it up to date: stcli schedule install",
+            )
+        remark = None
+        if one.scheduler == "systemd":
+            reason = self.schedules.of("systemd").unavailable()
+            if not reason:
+                output = as_service(self.schedule_name, one.program, words, self._environment)
+                return AsScheduled("systemd", output)
+            remark = Remark(
+                f"{reason}, so neither drop-ins nor credentials of the service were looked at",
+                "Ask again where systemd serves this user.",
+            )
+        variables = {**one.surroundings, **one.environment}
+        return AsScheduled(one.scheduler, as_cron(one.program, words, variables), remark)
 
     def kept_variables(self, before: Installed | None) -> dict[str, str]:
         """What a schedule carries and this shell does not know of."""

@@ -79,9 +79,10 @@ def _as_scheduled(app: Application, found: Examination, campaign: str | None) ->
     from stcli.usecases.doctor import Check, Health
 
     words = ["doctor", "--only-secrets", "--json", *([campaign] if campaign else [])]
-    kind, output = app.as_scheduled(program(), words)
+    ran = app.as_scheduled(program(), words)
+    kind = ran.scheduler
     try:
-        document: Any = json.loads(output)
+        document: Any = json.loads(ran.output)
     except ValueError:
         raise StateError(
             f"stcli printed nothing usable as {kind} runs it",
@@ -90,7 +91,10 @@ def _as_scheduled(app: Application, found: Examination, campaign: str | None) ->
     if "error" in document:
         error = document["error"]
         raise StateError(f"as {kind} runs it: {error['message']}", error["hint"])
-    found.ok("scheduler", f"as {kind} runs it")
+    if ran.remark is None:
+        found.ok("scheduler", f"as {kind} runs it")
+    else:
+        found.warn("scheduler", f"as {kind} would run it: {ran.remark.message}", ran.remark.hint)
     for check in document["checks"]:
         found.checks.append(
             Check(

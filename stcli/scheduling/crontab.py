@@ -70,6 +70,7 @@ class Crontab:
             text,
             program,
             environment,
+            _set_in(table[:end].decode("utf-8", "replace")),
             next_run=_next(text, datetime.now().astimezone()),
         )
 
@@ -209,6 +210,12 @@ def _block_of(name: str, table: bytes) -> tuple[int, int] | None:
         f"the marks around {name} in the crontab are damaged",
         f"Remove the lines of {name} by hand with crontab -e, then: stcli schedule install",
     )
+
+
+def _set_in(table: str) -> dict[str, str]:
+    """The variables that the lines of a table set for the lines below them."""
+    found = (_VARIABLE.fullmatch(line) for line in table.splitlines())
+    return {given[1]: given[3] for given in found if given}
 
 
 def _called(text: str) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -116,13 +116,15 @@ class Remark:
 @dataclass(frozen=True, slots=True)
 class Installed:
     """A schedule that is there. ``text`` is what stands in its files, to compare it with a job's;
-    ``program`` and ``environment`` are read out of it, no program where they cannot be."""
+    ``program`` and ``environment`` are read out of it, no program where they cannot be.
+    ``surroundings``: variables that stand beside it and hold for it too."""
 
     scheduler: str
     place: str
     text: str
     program: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    surroundings: Mapping[str, str] = field(default_factory=dict)
     next_run: datetime | None = None
     remarks: tuple[Remark, ...] = ()
 

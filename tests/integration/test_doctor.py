@@ -8,6 +8,7 @@ import shutil
 import socket
 import sqlite3
 import stat
+import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -163,14 +164,14 @@ def _damaged(setup: Setup) -> None:
     database.write_bytes(content)
 
 
-def _two_schedules(setup: Setup) -> None:
+def _two_schedules(setup: Setup, *program: str) -> None:
     from stcli.scheduling.systemd_units import units
     from stcli.wiring import Application
 
     app = Application(os.environ)
     folder = setup.tmp / ".config" / "systemd" / "user"
-    folder.mkdir(parents=True)
-    for name, text in units(app.scheduled_job(("/bin/stcli",), (), None)).items():
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in units(app.scheduled_job(program or ("/bin/stcli",), (), None)).items():
         (folder / name).write_text(text)
 
 
@@ -446,16 +447,64 @@ def test_as_cron_has_nothing_of_this_shell(setup) -> None:
     assert checks["Referral Factory token"]["status"] == "failed"
     assert checks["home"]["message"] == str(setup.home)
     _in_files(setup)
+    setup.cli("schedule", "install")
     code, checks = _checks(setup, "--as-cron")
     assert (code, {c["status"] for c in checks.values()}) == (0, {"ok"})
     assert checks["Referral Factory token"]["message"].startswith("from file /")
     assert "spring-hvac: client secret" in checks
 
 
+def test_as_cron_goes_by_the_line_that_is_installed(setup) -> None:
+    """Not by what this shell would install: neither what it has more counts, nor what it has less."""
+    names = ("STCLI_RF_TOKEN", "STCLI_ST_APP_KEY", "STCLI_ST_CLIENT_SECRET")
+    _in_files(setup)
+    assert _checks(setup, "--as-cron")[0] == 4
+    setup.cli("schedule", "install")
+    files = {name: os.environ[f"{name}_FILE"] for name in names}
+    for name in names:
+        setup.patch.delenv(f"{name}_FILE")
+    setup.patch.setenv("STCLI_RF_URL", "not a url")
+    assert _checks(setup, "--as-cron")[0] == 0
+    table = setup.tmp / "table"
+    for name, file in files.items():
+        edit(table, (f"{name}_FILE={file} ", ""))
+    assert _checks(setup, "--as-cron")[0] == 4
+    above = "".join(f'{name}_FILE = "{file}"\n' for name, file in files.items())
+    table.write_text(table.read_text() + above)
+    assert _checks(setup, "--as-cron")[0] == 4
+    table.write_text(above + table.read_text())
+    assert _checks(setup, "--as-cron")[0] == 0
+
+
+def test_as_cron_tells_that_nothing_is_installed(setup) -> None:
+    """And goes by what would be; a line that is not stcli's is not guessed at."""
+    _in_files(setup)
+    setup.cli("schedule", "remove")
+    code, checks = _checks(setup, "--as-cron")
+    assert (code, checks["scheduler"]["status"]) == (0, "warning")
+    assert "none is installed" in checks["scheduler"]["message"]
+    setup.cli("schedule", "install")
+    edit(setup.tmp / "table", ("run --all", "walk"))
+    code, checks = _checks(setup, "--as-cron")
+    assert code == 3
+    assert "not what stcli wrote" in checks["as scheduled"]["message"]
+
+
+def test_as_cron_tells_what_it_cannot_see_of_a_service(setup) -> None:
+    """Where systemd does not answer, the unit's own variables are what there is."""
+    _in_files(setup)
+    setup.cli("schedule", "remove")
+    _two_schedules(setup, sys.executable, "-m", "stcli")
+    code, checks = _checks(setup, "--as-cron")
+    assert (code, checks["scheduler"]["status"]) == (0, "warning")
+    assert "neither drop-ins nor credentials" in checks["scheduler"]["message"]
+
+
 def test_as_cron_tells_a_home_it_cannot_use(setup) -> None:
     """The error of that run is this one's."""
     edit(setup.home / "campaigns" / "spring-hvac.yaml", ("version: 1", "version: 99"))
     _in_files(setup)
+    setup.cli("schedule", "install")
     (setup.home / "settings.yaml").write_text("reviwer: x\n")
     code, checks = _checks(setup, "--as-cron")
     assert code == 3

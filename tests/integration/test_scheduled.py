@@ -249,6 +249,38 @@ def test_a_line_by_hand_beside_the_timer_is_told(environment) -> None:
     assert output.count("One schedule is enough: take the line out with crontab -e") == 3
 
 
+@isolated
+@with_systemd
+def test_the_service_is_checked_whatever_its_timer_does(environment, tmp_path) -> None:
+    """Also where the user does not linger, or the timer was stopped: its drop-ins count, and what
+    this shell has does not."""
+    command = tmp_path / "closed" / "loginctl"
+    command.parent.mkdir()
+    command.write_text("#!/bin/sh\necho Linger=no\n")
+    command.chmod(0o755)
+    drop_in = tmp_path / "user" / ".config" / "systemd" / "user" / "$unit.d"
+    output = _with_systemd(
+        f"""
+        export PATH={command.parent}:$PATH
+        {STCLI} schedule install
+        unset STCLI_RF_TOKEN_FILE STCLI_ST_APP_KEY_FILE STCLI_ST_CLIENT_SECRET_FILE
+        {STCLI} doctor --as-cron
+        unit=$(basename $HOME/.config/systemd/user/stcli-*.service)
+        systemctl --user stop $(basename $unit .service).timer
+        {STCLI} doctor | grep -A1 'the timer does not run'
+        mkdir "{drop_in}"
+        printf '[Service]\\nEnvironment=STCLI_RF_TOKEN_FILE=/nonexistent\\n' > "{drop_in}/own.conf"
+        systemctl --user daemon-reload
+        {STCLI} doctor --as-cron || test $? = 4
+        """,
+        environment,
+    )
+    assert output.count("as systemd runs it") == 2
+    assert "loginctl enable-linger" in output
+    assert "Run: stcli schedule install" in output
+    assert "(/nonexistent)" in output
+
+
 def _no_secret_in(text: str, environment: dict[str, str]) -> None:
     for name, value in environment.items():
         if name.endswith("_FILE"):
