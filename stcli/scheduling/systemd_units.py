@@ -36,10 +36,16 @@ class SystemdUser:
 
     @property
     def folder(self) -> Path:
-        config = self._environment.get("XDG_CONFIG_HOME")
+        return self._base("XDG_CONFIG_HOME", ".config") / "systemd" / "user"
+
+    @property
+    def _data(self) -> Path:
+        return self._base("XDG_DATA_HOME", ".local/share")
+
+    def _base(self, variable: str, below_home: str) -> Path:
+        chosen = self._environment.get(variable)
         home = self._environment.get("HOME")
-        base = Path(config) if config else Path(home or "~").expanduser() / ".config"
-        return base / "systemd" / "user"
+        return Path(chosen) if chosen else Path(home or "~").expanduser() / below_home
 
     def unavailable(self) -> str:
         if not self._booted.is_dir():
@@ -118,9 +124,15 @@ class SystemdUser:
         is_usable = not self.unavailable()
         if is_usable:
             self._must("disable", "--now", f"{name}.timer")
+            # When it last ran, which systemd keeps to make up for what was missed.
+            self._systemctl("clean", "--what=state", f"{name}.timer")
         else:
-            with suppress(OSError):
-                (self.folder / "timers.target.wants" / f"{name}.timer").unlink()
+            for left in (
+                self.folder / "timers.target.wants" / f"{name}.timer",
+                self._data / "systemd" / "timers" / f"stamp-{name}.timer",
+            ):
+                with suppress(OSError):
+                    left.unlink()
         for file in files:
             try:
                 file.unlink()

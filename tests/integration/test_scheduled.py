@@ -170,6 +170,7 @@ def test_systemd_runs_what_was_installed(environment, world, home, tmp_path) -> 
         systemctl --user daemon-reload
         read answer
         systemctl --user show $(basename {units}/stcli-*.service) --property=Result
+        find $HOME -name 'stamp-stcli-*'
         {STCLI} schedule remove
         ls -R {units}
         """,
@@ -186,6 +187,8 @@ def test_systemd_runs_what_was_installed(environment, world, home, tmp_path) -> 
     assert "/nonexistent" in output
     assert not list(tmp_path.glob("**/*-check-*"))
     assert not list(units.glob("stcli-*"))
+    assert "/systemd/timers/stamp-stcli-" in output
+    assert not [path for path in (tmp_path / "user").rglob("*") if "stcli" in path.name]
     assert len(world.bookings()) > 0
     _no_secret_in((tmp_path / "installed").read_text() + output, environment)
 

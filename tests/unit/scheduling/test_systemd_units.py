@@ -81,6 +81,19 @@ def test_a_service_written_by_hand_is_told(tmp_path: Path) -> None:
     assert systemd.others(name) == ()
 
 
+def test_nothing_is_left_where_systemd_does_not_answer(tmp_path: Path) -> None:
+    """Its link to the timer and its note of the last run go too."""
+    systemd = SystemdUser({"HOME": str(tmp_path)}, "alex", booted=tmp_path / "none")
+    made = [systemd.folder / name for name in units(job())]
+    made.append(systemd.folder / "timers.target.wants" / "stcli-0a1b2c3d.timer")
+    made.append(tmp_path / ".local/share/systemd/timers/stamp-stcli-0a1b2c3d.timer")
+    for file in made:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert systemd.remove("stcli-0a1b2c3d") is True
+    assert not [file for file in made if file.exists()]
+
+
 def test_a_percent_sign_is_no_specifier() -> None:
     """And a dollar in the command is no variable."""
     service = units(job(home="/100%", program="/opt/$x/stcli"))["stcli-0a1b2c3d.service"]
