@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from stcli.errors import ConfigurationError, StateError
 from stcli.scheduling.job import HOUR, Installed, Job, Remark, schedule_name
 from stcli.scheduling.programs import called, complaint
 
+_CLOSED = b"# The line above this block had no end; remove takes away the one that it got.\n"
 LONGEST_LINE = 990
 """Debian's cron refuses lines of 1,000 characters and more."""
 
@@ -62,7 +64,7 @@ class Crontab:
         if found is None:
             return None
         begin, end = found
-        text = table[begin:end].decode("utf-8", "replace")
+        text = table[begin:end].replace(_CLOSED, b"").decode("utf-8", "replace")
         program, environment = _called(text)
         return Installed(
             self.kind,
@@ -101,17 +103,25 @@ class Crontab:
         table, text = self._read(), block(job).encode()
         found = _block_of(job.name, table)
         if found is not None:
-            changed = table[: found[0]] + text + table[found[1] :]
-        else:
-            changed = table + (b"" if not table or table.endswith(b"\n") else b"\n") + text
-        return self._replace(table, changed)
+            begin, end = found
+            if _CLOSED in table[begin:end]:
+                text = _with_mark(text)
+            return self._replace(table, table[:begin] + text + table[end:])
+        if table and not table.endswith(b"\n"):
+            return self._replace(table, table + b"\n" + _with_mark(text))
+        return self._replace(table, table + text)
 
     def remove(self, name: str) -> bool:
         table = self._read()
         found = _block_of(name, table)
         if found is None:
             return False
-        return self._replace(table, table[: found[0]] + table[found[1] :])
+        begin, end = found
+        if _CLOSED in table[begin:end] and end == len(table):
+            # Debian's crontab takes no last line without its end; then ours has to stay.
+            with suppress(StateError):
+                return self._replace(table, table[: begin - 1])
+        return self._replace(table, table[:begin] + table[end:])
 
     def _read(self) -> bytes:
         ended = called(["crontab", "-l"], environment=self._environment)
@@ -154,6 +164,11 @@ def block(job: Job) -> str:
             "Use --all instead of naming campaigns, or a shorter path for the home.",
         )
     return f"# BEGIN {job.name}: {job.made_by}\n{line}\n# END {job.name}\n"
+
+
+def _with_mark(text: bytes) -> bytes:
+    first, _, rest = text.partition(b"\n")
+    return first + b"\n" + _CLOSED + rest
 
 
 def _line(job: Job) -> str:

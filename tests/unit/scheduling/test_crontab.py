@@ -12,7 +12,8 @@ import pytest
 
 from stcli.errors import ConfigurationError, StateError
 from stcli.scheduling.crontab import Crontab, _next, block
-from stcli.scheduling.job import CADENCES, Job, carried, schedule_name, secrets_in
+from stcli.scheduling.job import CADENCES, Installed, Job, carried, schedule_name, secrets_in
+from stcli.scheduling.schedules import Schedules
 
 COMMAND = """\
 #!/bin/sh
@@ -77,6 +78,49 @@ def test_other_lines_stay_byte_for_byte(crontab: Crontab, table: Path, before: b
     ended = b"" if not before or before.endswith(b"\n") else b"\n"
     assert table.read_bytes() == before + ended + b"# added behind\n"
     assert crontab.remove("stcli-0a1b2c3d") is False
+
+
+@pytest.mark.parametrize("before", [table for table in OTHERS if table])
+def test_what_was_last_is_last_again(crontab: Crontab, table: Path, before: bytes) -> None:
+    """To the byte, also where the last line had no end, and after a change."""
+    table.write_bytes(before)
+    crontab.install(job())
+    assert Schedules([crontab]).differences(_found(crontab), job()) == []
+    assert crontab.install(job()) is False
+    crontab.install(job(cadence="1h"))
+    crontab.remove("stcli-0a1b2c3d")
+    assert table.read_bytes() == before
+
+
+def test_a_crontab_that_must_end_its_lines_is_served(crontab: Crontab, table: Path) -> None:
+    """Debian's refuses what it had before: the end of line stays, and only that."""
+    command = Path(str(crontab._environment["PATH"]).split(":")[0]) / "crontab"
+    refuse = 'cat > "$TABLE.new"; [ -z "$(tail -c 1 "$TABLE.new")" ] || { echo no >&2; exit 1; }'
+    command.write_text(COMMAND.replace('cat > "$TABLE"', f'{refuse}; mv "$TABLE.new" "$TABLE"'))
+    table.write_bytes(b"0 4 * * * backup")
+    crontab.install(job())
+    assert crontab.remove("stcli-0a1b2c3d") is True
+    assert table.read_bytes() == b"0 4 * * * backup\n"
+
+
+def test_what_somebody_saves_meanwhile_is_not_lost(crontab: Crontab, table: Path) -> None:
+    """An editor that is saved between our two looks: nothing is written over it."""
+    command = Path(str(crontab._environment["PATH"]).split(":")[0]) / "crontab"
+    save = '[ -f "$TABLE.once" ] || { touch "$TABLE.once"; echo "0 5 * * * new" >> "$TABLE"; }'
+    command.write_text(COMMAND.replace('cat "$TABLE" ;;', f'cat "$TABLE"; {save} ;;'))
+    for act in (lambda: crontab.install(job()), lambda: crontab.remove("stcli-0a1b2c3d")):
+        table.write_text("0 4 * * * backup\n" + block(job(cadence="6h")))
+        saved = table.read_text() + "0 5 * * * new\n"
+        Path(f"{table}.once").unlink(missing_ok=True)
+        with pytest.raises(StateError, match="changed meanwhile"):
+            act()
+        assert table.read_text() == saved
+
+
+def _found(crontab: Crontab) -> Installed:
+    found = crontab.installed("stcli-0a1b2c3d")
+    assert found is not None
+    return found
 
 
 def test_an_empty_crontab_is_taken_away(crontab: Crontab, table: Path) -> None:
