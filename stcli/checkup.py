@@ -44,7 +44,7 @@ async def examine(
 
 
 def check_machine(app: Application, found: Examination) -> None:
-    """Version, home, permissions, disk, settings, state, limits."""
+    """Version, home, log, permissions, disk, settings, state, limits."""
     found.ok(
         "version",
         f"stcli {__version__}, Python {platform.python_version()}, {platform.system()} "
@@ -60,6 +60,15 @@ def check_machine(app: Application, found: Examination) -> None:
         )
     else:
         found.ok("home", str(app.home.config))
+    no_log = machine.unwritable_log(app.home)
+    if no_log and not reason:
+        found.warn(
+            "log",
+            no_log,
+            "Runs go on without it, and nobody can see later what they did: make room for the file.",
+        )
+    elif not no_log:
+        found.ok("log", str(app.home.log_file))
     open_to_others = machine.readable_by_others(app.home)
     if open_to_others:
         found.warn(

@@ -15,14 +15,30 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 def unusable(home: Home) -> str:
     """What keeps the home from being written to; empty if nothing does."""
-    for folder in (home.config, home.state, home.logs):
-        place = folder
-        while not place.exists() and place != place.parent:
-            place = place.parent
-        if not place.is_dir():
-            return f"{place} is no folder"
-        if not os.access(place, os.W_OK | os.X_OK):
-            return f"{place} cannot be written by this user"
+    return next(filter(None, map(_closed, (home.config, home.state, home.logs))), "")
+
+
+def unwritable_log(home: Home) -> str:
+    """What keeps the log from being written; empty if nothing does. No file is made for that."""
+    file = home.log_file
+    try:
+        if file.exists():
+            with file.open("ab"):
+                return ""
+    except OSError as error:
+        return f"{file} cannot be written: {error.strerror or error}"
+    return _closed(home.logs)
+
+
+def _closed(folder: Path) -> str:
+    """Why nothing can be put into a folder, or into what there is of its parents."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is no folder"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"{place} cannot be written by this user"
     return ""
 
 

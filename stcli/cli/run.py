@@ -20,7 +20,13 @@ from stcli.cli.arguments import (
 )
 from stcli.cli.output import emit, note, note_error, plain
 from stcli.cli.passes import show_result
-from stcli.cli.session import application, chosen_campaign, log_defect, log_place
+from stcli.cli.session import (
+    application,
+    chosen_campaign,
+    log_defect,
+    log_place,
+    warn_without_log,
+)
 from stcli.domain.outcome import PassResult
 from stcli.errors import ConfigurationError, ExitCode, StcliError, UsageError, worst
 from stcli.usecases.report import error_value, passes_document
@@ -91,6 +97,7 @@ def run_all(
     ended = Ended()
     options = PassOptions(limit, dry_run, allow_mass_change)
     with application(context) as app, _announced(app, ended, dry_run=dry_run):
+        warn_without_log()
         # Inside, because that there is no campaign any more is told as well.
         ended.names = list(app.files.names() if every else ())
         ended.names = ended.names or [chosen_campaign(app, name) for name in campaigns or (None,)]

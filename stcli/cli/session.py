@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from stcli.cli.output import note
 from stcli.cli.signals import stop_reason
 from stcli.errors import StateError, UsageError
 from stcli.paths import find_home
@@ -28,8 +29,20 @@ class GlobalOptions:
 
 
 def log_place() -> str:
-    """Where the log is, for people."""
-    return str(find_home(os.environ).log_file)
+    """Where the log is, for people, and whether there is any."""
+    from stcli.machine import unwritable_log
+
+    home = find_home(os.environ)
+    return f"{home.log_file}{' (which cannot be written)' if unwritable_log(home) else ''}"
+
+
+def warn_without_log() -> None:
+    """What runs unattended should not go without its log unsaid."""
+    from stcli.machine import unwritable_log
+
+    reason = unwritable_log(find_home(os.environ))
+    if reason:
+        note(f"warning: {reason}")
 
 
 def log_defect(error: Exception) -> None:

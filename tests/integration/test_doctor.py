@@ -75,6 +75,7 @@ def test_a_sound_set_up_is_all_ok(setup) -> None:
     assert {
         "version",
         "home",
+        "log",
         "permissions",
         "disk",
         "settings",
@@ -173,6 +174,12 @@ def _two_schedules(setup: Setup, *program: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in units(app.scheduled_job(program or ("/bin/stcli",), (), None)).items():
         (folder / name).write_text(text)
+
+
+def _no_log(setup: Setup) -> None:
+    file = setup.home / "logs" / "stcli.log"
+    file.unlink()
+    file.mkdir()
 
 
 BROKEN: list[tuple[str, Callable[[Setup], object], str, str, int, str]] = [
@@ -308,6 +315,14 @@ BROKEN: list[tuple[str, Callable[[Setup], object], str, str, int, str]] = [
         "is no folder",
     ),
     (
+        "a log that is a folder",
+        _no_log,
+        "log",
+        "warning",
+        0,
+        "stcli.log cannot be written: Is a dir",
+    ),
+    (
         "a home that others may read",
         lambda s: s.home.chmod(0o755),
         "permissions",
@@ -428,6 +443,19 @@ def test_the_broken_thing_is_named(setup, break_it, name, status, code, said) ->
     assert said in text
     for secret in ("STCLI_RF_TOKEN", "STCLI_ST_APP_KEY", "STCLI_ST_CLIENT_SECRET"):
         assert os.environ.get(secret, "…") not in text
+
+
+def test_a_run_tells_that_it_has_no_log(setup) -> None:
+    """On stderr, at its beginning and with what failed; it goes on."""
+    _no_log(setup)
+    setup.world.someone_new("Zoe")
+    setup.world.fault("status", method="POST", route="/bookings", status=400, every=1)
+    ran = setup.cli("run", "--all")
+    assert ran.code == 5
+    warning, *rest = ran.err.splitlines()
+    assert warning.startswith("warning: ")
+    assert "stcli.log cannot be written: Is a directory" in warning
+    assert any("stcli.log (which cannot be written), run " in told for told in rest), ran.err
 
 
 def _in_files(setup: Setup) -> None:

@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
         "bundle",
         "checkup",
         "event_loop",
+        "machine",
         "__init__",
     },
     "usecases": {"usecases", "domain", "store", "errors", "current_run"},
