@@ -85,7 +85,19 @@ class Transport:
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = httpx.AsyncClient(
+        try:
+            self._client = self._opened()
+        except (ValueError, ImportError, httpx.InvalidURL):
+            # Only what the environment says of proxies is read there.
+            raise ConfigurationError(
+                f"{self.system} cannot be reached: the proxy that the environment names is no "
+                "http or https address",
+                "Check HTTPS_PROXY and ALL_PROXY, such as http://proxy.example:3128.",
+            ) from None
+        return self
+
+    def _opened(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
             timeout=httpx.Timeout(
                 self._timeout_seconds, connect=min(self._timeout_seconds, CONNECT_SECONDS)
             ),
@@ -99,7 +111,6 @@ class Transport:
             verify=_trusting_public_authorities() if self._needs_tls else _trusting_nobody(),
             trust_env=not self._is_local,
         )
-        return self
 
     async def __aexit__(
         self,
@@ -159,7 +170,7 @@ class Transport:
         except (httpx.RequestError, TimeoutError) as error:
             outcome = _reason(error)
             raise NoAnswer(
-                f"{self.system} did not answer: {outcome}", "Run again later."
+                f"{self.system} did not answer{self._through(url)}: {outcome}", "Run again later."
             ) from error
         finally:
             took = round((time.monotonic() - began) * 1000)
@@ -183,10 +194,26 @@ class Transport:
                 "Something between here and there may be reading along. Behind a company's proxy, "
                 "point SSL_CERT_FILE to its certificate authority.",
             )
+        through = self._through(url)
         return NotSent(
-            f"{self.system} cannot be reached at {host}: {_why_no_connection(error)}",
-            "Check the network, the proxy and the address; then run again.",
+            f"{self.system} cannot be reached at {host}{through}: {_why_no_connection(error)}",
+            "Check the proxy (HTTPS_PROXY, ALL_PROXY, NO_PROXY); then run again."
+            if through
+            else "Check the network and the address; then run again.",
         )
+
+    def _through(self, url: str) -> str:
+        """Names the proxy on the way to an address: what failed may be between here and there. Out
+        of the environment, as httpx finds it, which does not tell."""
+        from urllib.request import getproxies, proxy_bypass
+
+        parts = urlsplit(url)
+        proxies = getproxies()
+        chosen = proxies.get(parts.scheme) or proxies.get("all")
+        if self._is_local or not chosen or proxy_bypass(parts.hostname or ""):
+            return ""
+        # Without the password that may stand before its name.
+        return f" through the proxy {chosen.rpartition('//')[2].rpartition('@')[2].rstrip('/')}"
 
     async def _read(self, response: httpx.Response) -> Answer:
         status = response.status_code
@@ -308,6 +335,9 @@ def _why_no_connection(error: BaseException) -> str:
             return "its name cannot be resolved"
         if isinstance(cause, ConnectionRefusedError):
             return "the connection was refused"
+        if isinstance(cause, ssl.SSLError):
+            reason = (cause.reason or "no reason given").replace("_", " ").lower()
+            return f"TLS failed ({reason}); does it speak https at that port?"
         cause = cause.__cause__ or cause.__context__
     return _reason(error) if isinstance(error, Exception) else "no connection"
 

@@ -9,18 +9,24 @@ import socket
 import sqlite3
 import stat
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import keyring
 import keyring.backend
 import keyring.errors
 import pytest
 
+from stcli.clients.transport import Transport
+from stcli.processes import this_process
+from stcli.store.engine import utc_text
 from tests.integration.conftest import Cli, World, edit
 from tests.unit.scheduling.test_crontab import COMMAND
 
@@ -143,8 +149,6 @@ def _no_name(setup: Setup) -> None:
 
 
 def _clock(setup: Setup) -> None:
-    from datetime import timedelta
-
     setup.patch.setattr(
         "stcli.clients.transport.parsedate_to_datetime",
         lambda text: parsedate_to_datetime(text) + timedelta(minutes=5),
@@ -176,6 +180,38 @@ def _two_schedules(setup: Setup, *program: str) -> None:
         (folder / name).write_text(text)
 
 
+def _with_proxy(setup: Setup, proxy: str) -> None:
+    setup.patch.setenv("HTTPS_PROXY", proxy)
+    setup.patch.setenv("STCLI_RF_URL", "https://referral-factory.invalid/api/v2")
+
+
+def _held_for(setup: Setup, hours: int) -> None:
+    """By this process, which is alive."""
+    me = this_process(os.environ)
+    since = datetime.now(UTC) - timedelta(hours=hours)
+    setup.sql(
+        f"UPDATE locks SET held = 1, host = '{me.host}', pid = {me.pid}, "
+        f"process_start = '{me.start}', acquired_at = '{utc_text(since)}'"
+    )
+
+
+def _asked_to_pause(setup: Setup) -> None:
+    with closing(sqlite3.connect(setup.home / "state" / "limits.db")) as sql:
+        sql.execute("UPDATE slots SET paused_until = ?", (time.time() + 3000,))
+        sql.commit()
+
+
+def _clock_of_referral_factory(setup: Setup) -> None:
+    compare = Transport._compare_clocks
+
+    def ahead(self: Transport, response: httpx.Response) -> None:
+        compare(self, response)
+        if self.system == "Referral Factory" and self.clock_ahead_seconds is not None:
+            self.clock_ahead_seconds -= 300
+
+    setup.patch.setattr(Transport, "_compare_clocks", ahead)
+
+
 def _no_log(setup: Setup) -> None:
     file = setup.home / "logs" / "stcli.log"
     file.unlink()
@@ -185,7 +221,7 @@ def _no_log(setup: Setup) -> None:
 BROKEN: list[tuple[str, Callable[[Setup], object], str, str, int, str]] = [
     (
         "a revoked token",
-        lambda s: s.patch.setenv("STCLI_RF_TOKEN", "made-up"),
+        lambda s: s.patch.setenv("STCLI_RF_TOKEN", "made-up-token"),
         "Referral Factory",
         "failed",
         4,
@@ -198,6 +234,38 @@ BROKEN: list[tuple[str, Callable[[Setup], object], str, str, int, str]] = [
         "failed",
         6,
         "the connection was refused",
+    ),
+    (
+        "a proxy where nobody listens",
+        lambda s: _with_proxy(s, "http://alex:made-up@127.0.0.1:9"),
+        "Referral Factory",
+        "failed",
+        6,
+        "referral-factory.invalid through the proxy 127.0.0.1:9: the connection was refused",
+    ),
+    (
+        "a proxy that is none",
+        lambda s: _with_proxy(s, s.world.url),
+        "Referral Factory",
+        "failed",
+        6,
+        ": the proxy refused",
+    ),
+    (
+        "a proxy of another kind",
+        lambda s: _with_proxy(s, "socks5://127.0.0.1:9"),
+        "Referral Factory",
+        "failed",
+        3,
+        "the proxy that the environment names is no http or https address",
+    ),
+    (
+        "plain http where https is due",
+        lambda s: s.patch.setenv("STCLI_RF_URL", s.world.url.replace("http:", "https:")),
+        "Referral Factory",
+        "failed",
+        6,
+        "TLS failed (",
     ),
     ("no DNS", _no_name, "Referral Factory", "failed", 6, "its name cannot be resolved"),
     (
@@ -332,6 +400,33 @@ BROKEN: list[tuple[str, Callable[[Setup], object], str, str, int, str]] = [
     ),
     ("a clock that is wrong", _clock, "clock against ServiceTitan", "warning", 0, "behind"),
     (
+        "a clock of Referral Factory alone",
+        _clock_of_referral_factory,
+        "clock against Referral Factory",
+        "warning",
+        0,
+        "s ahead of Referral Factory's",
+    ),
+    ("a server that asked for a pause", _asked_to_pause, "rate", "warning", 6, "to be left alone"),
+    (
+        "a pass that hangs",
+        lambda s: _held_for(s, 3),
+        "spring-hvac: lock",
+        "warning",
+        0,
+        "held by process",
+    ),
+    (
+        "a second schedule by hand",
+        lambda s: (s.tmp / "table").write_text(
+            "5 * * * * stcli run --all\n" + (s.tmp / "table").read_text()
+        ),
+        "schedule",
+        "warning",
+        0,
+        "another line of your crontab calls stcli run",
+    ),
+    (
         "no schedule",
         lambda s: s.cli("schedule", "remove"),
         "schedule",
@@ -443,6 +538,26 @@ def test_the_broken_thing_is_named(setup, break_it, name, status, code, said) ->
     assert said in text
     for secret in ("STCLI_RF_TOKEN", "STCLI_ST_APP_KEY", "STCLI_ST_CLIENT_SECRET"):
         assert os.environ.get(secret, "…") not in text
+    assert "made-up" not in text
+
+
+def test_a_pass_that_is_at_work_is_no_fault(setup) -> None:
+    """Its lock is young."""
+    _held_for(setup, 1)
+    code, checks = _checks(setup)
+    assert (code, checks["spring-hvac: lock"]["status"]) == (0, "ok")
+    assert f"process {os.getpid()} on " in checks["spring-hvac: lock"]["message"]
+
+
+def test_a_clock_is_told_against_the_one_that_differs(setup) -> None:
+    """The other system's agrees with ours."""
+    _clock_of_referral_factory(setup)
+    checks = _checks(setup)[1]
+    told = {name: c["status"] for name, c in checks.items() if name.startswith("clock ")}
+    assert told == {
+        "clock against Referral Factory": "warning",
+        "clock against ServiceTitan": "ok",
+    }
 
 
 def test_a_run_tells_that_it_has_no_log(setup) -> None:
