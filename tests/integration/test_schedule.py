@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 
 from tests.integration.conftest import edit
 from tests.unit.scheduling.test_crontab import COMMAND
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -122,6 +126,29 @@ def test_another_shell_takes_nothing_away(table, cli, connected, monkeypatch) ->
     assert f"this differs: {', '.join(differences)}" in cli("doctor").out
     assert cli("schedule", "install", "--json").document["kept"] == []
     assert "STCLI_RF_TOKEN_FILE" not in table.read_text()
+
+
+def test_the_how_to_with_files(table, connected, tmp_path, monkeypatch) -> None:
+    """Its commands one after the other, on a machine where none of its folders is there yet."""
+    how_to = (ROOT / "docs" / "headless.md").read_text(encoding="utf-8")
+    block = how_to.partition("## Files")[2].split("```")[1].removeprefix("console\n")
+    commands = block.replace("/srv/stcli", str(tmp_path / "srv"))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["/bin/sh", "-ec", commands.replace("schedule install", "schedule install --cron")],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    files = sorted((tmp_path / "srv" / "secrets").iterdir())
+    assert [(file.name, stat.S_IMODE(file.stat().st_mode)) for file in files] == [
+        ("app-key", 0o600),
+        ("client-secret", 0o600),
+        ("rf-token", 0o600),
+    ]
+    assert all(f"_FILE={file} " in table.read_text() for file in files)
 
 
 def test_a_second_scheduler_is_told_wherever_it_is(table, cli, connected) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 STCLI = Path(sys.executable).with_name("stcli")
 CRON = shutil.which("cron", path="/usr/sbin:/usr/bin:/sbin")
 SYSTEMD = Path("/lib/systemd/systemd")
@@ -34,14 +35,16 @@ def _can_isolate() -> bool:
 
 USER_INSTANCE = f"""
 mount -t tmpfs none /run
+mount --make-shared /run
 mkdir -p /run/systemd/system /run/user/0
 chmod 700 /run/user/0
 export XDG_RUNTIME_DIR=/run/user/0
-{SYSTEMD} --user &
+env -i HOME=$HOME PATH=/usr/bin:/bin XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR {SYSTEMD} --user &
 for try in $(seq 100); do
     systemctl --user show-environment >/dev/null 2>&1 && break; sleep 0.1
 done
 """
+"""Shared, because a service's credentials are mounted by a process with mounts of its own."""
 isolated = pytest.mark.skipif(
     not _can_isolate(), reason="only root may make a mount namespace of its own"
 )
@@ -282,6 +285,43 @@ def test_the_service_is_checked_whatever_its_timer_does(environment, tmp_path) -
     assert "loginctl enable-linger" in output
     assert "Run: stcli schedule install" in output
     assert "(/nonexistent)" in output
+
+
+@isolated
+@with_systemd
+def test_the_service_is_given_its_credentials(environment, home, tmp_path) -> None:
+    """As the how-to says: one encrypted, one in a file, one for a campaign of its own; checked first,
+    then run."""
+    config = tmp_path / "user" / ".config"
+    how_to = (ROOT / "docs" / "headless.md").read_text(encoding="utf-8")
+    encrypt = next(line for line in how_to.splitlines() if line.startswith("systemd-creds encrypt"))
+    service = next(block for block in how_to.split("```") if block.startswith("ini"))
+    drop_in = tmp_path / "own.conf"
+    own = "LoadCredential=stcli-st-client-secret.spring-hvac:%h/.config/client\n"
+    drop_in.write_text(service.removeprefix("ini\n") + own)
+    output = _with_systemd(
+        f"""
+        mkdir -p {config} {tmp_path}/host
+        mount --bind {tmp_path}/host /var/lib/systemd
+        cp $STCLI_ST_APP_KEY_FILE {config}/stcli-st-app-key
+        cp $STCLI_ST_CLIENT_SECRET_FILE {config}/client
+        {encrypt.replace("--user ", "")} < $STCLI_RF_TOKEN_FILE || {{ echo no key; exit; }}
+        unset STCLI_RF_TOKEN_FILE STCLI_ST_APP_KEY_FILE STCLI_ST_CLIENT_SECRET_FILE
+        {STCLI} schedule install
+        unit=$(basename {config}/systemd/user/stcli-*.service)
+        {STCLI} schedule show | grep "edit $unit"
+        mkdir {config}/systemd/user/$unit.d
+        cp {drop_in} {config}/systemd/user/$unit.d/override.conf
+        systemctl --user daemon-reload
+        {STCLI} doctor --as-cron
+        systemctl --user start $unit
+        """,
+        environment,
+    )
+    if "no key" in output:
+        pytest.skip(f"systemd keeps no key below {tmp_path}: {output}")
+    assert output.count("from systemd credential stcli-") == 3
+    assert _passes_that_ended_well(home)
 
 
 def _no_secret_in(text: str, environment: dict[str, str]) -> None:
