@@ -42,18 +42,14 @@ class Crontab:
     def unavailable(self) -> str:
         if not self._has_command():
             return "there is no crontab command"
-        return self._refused()
-
-    def _has_command(self) -> bool:
-        return shutil.which("crontab", path=self._environment.get("PATH")) is not None
-
-    def _refused(self) -> str:
-        """Why the crontab cannot be read: an administrator may have closed cron to this user."""
         try:
             self._read()
         except StateError as error:
-            return error.message
+            return error.message  # an administrator may have closed cron to this user
         return ""
+
+    def _has_command(self) -> bool:
+        return shutil.which("crontab", path=self._environment.get("PATH")) is not None
 
     def rendered(self, job: Job) -> dict[str, str]:
         return {"crontab": block(job)}
@@ -80,10 +76,11 @@ class Crontab:
         """Lines outside the blocks of stcli, which are each for a home of its own."""
         if not self._has_command():
             return ()
-        refused = self._refused()
-        if refused:
-            return (Remark(refused, "Nothing is to be done if no line of it calls stcli."),)
-        rest = _ANY_BLOCK.sub(b"", self._read()).decode("utf-8", "replace")
+        try:
+            table = self._read()
+        except StateError as error:
+            return (Remark(error.message, "Nothing is to be done if no line of it calls stcli."),)
+        rest = _ANY_BLOCK.sub(b"", table).decode("utf-8", "replace")
         above: dict[str, str] = {}
         for line in rest.splitlines():
             if given := _VARIABLE.fullmatch(line):
