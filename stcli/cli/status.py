@@ -83,7 +83,8 @@ def _schedule(app: Application) -> ScheduleStatus:
     except StcliError as error:
         return ScheduleStatus(problem=error.message)
     if not there:
-        return ScheduleStatus()
+        others = app.schedules.others(app.schedule_name)
+        return ScheduleStatus(problem="; ".join(one.message for one in others))
     one = there[0]
     subject = " ".join(one.campaigns) or "all campaigns"
     return ScheduleStatus(f"{subject} every {one.cadence} ({one.scheduler})", one.next_run)

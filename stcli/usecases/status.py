@@ -85,7 +85,8 @@ def campaign_status(
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStatus:
-    """What calls the passes: in words, and when next; ``problem``: why that cannot be told."""
+    """What calls the passes: in words, and when next; ``problem``: why that cannot be told, or what
+    else calls them."""
 
     text: str = ""
     next_run: datetime | None = None

@@ -87,6 +87,8 @@ def test_a_crontab_that_cannot_be_read_hides_nothing_else(
     assert ran.code == 0
     assert "spring-hvac: connected" in ran.out
     assert "schedule: the crontab cannot be read: not allowed" in ran.out
+    (tmp_path / "bin" / "crontab").write_text("#!/bin/sh\necho '@hourly stcli run --all'\n")
+    assert "schedule: another line of your crontab calls stcli run" in cli("status").out
 
 
 def test_watch_is_for_terminals(crontab, connected, cli) -> None:
