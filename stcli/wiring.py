@@ -129,7 +129,10 @@ def campaign_schema_text() -> str:
 
 
 class Application:
-    """Everything of one home, opened when it is first needed."""
+    """Everything of one home, opened when it is first needed.
+
+    ``check_stop`` raises where a stop was asked for; what waits for a lock or a program calls it.
+    """
 
     def __init__(
         self,
@@ -138,8 +141,10 @@ class Application:
         show_pii: bool = False,
         verbosity: int = 0,
         log_json: bool = False,
+        check_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._environment = environment
+        self._check_stop = check_stop
         self.home: Home = find_home(environment)
         self.files = CampaignFiles(self.home)
         self._retries: dict[str, RetryPolicy] = {}
@@ -189,7 +194,7 @@ class Application:
                 "STCLI_DATABASE_URL is set, and this version keeps its state in SQLite only",
                 "Unset the variable.",
             )
-        return _open_state(self.home.database, self.home.backups)
+        return _open_state(self.home.database, self.home.backups, self._check_stop)
 
     @property
     def has_state(self) -> bool:
@@ -235,7 +240,7 @@ class Application:
             # Brought to this version's schema first, or refused because it is a newer one's.
             candidate = Path(folder) / "stcli.db"
             back_up(copy, candidate)
-            _open_state(candidate, Path(folder)).close()
+            _open_state(candidate, Path(folder), self._check_stop).close()
             aside = stamped(self.home.backups, "before-restore", self.now())
             kept = put_back(candidate, self.home.database, aside)
         keep_newest(self.home.backups, "before-restore")
@@ -261,7 +266,7 @@ class Application:
         commands: dict[str, Sequence[str]] = {
             name: entry.command for name, entry in self.settings.secrets.items()
         }
-        return SecretChain(self._environment, self.home, commands)
+        return SecretChain(self._environment, self.home, commands, check_stop=self._check_stop)
 
     @property
     def account_secrets(self) -> tuple[SecretRequest, SecretRequest]:
@@ -650,7 +655,7 @@ class Application:
             copy = folder / "stcli.db"
             if self.has_state:
                 back_up(self.home.database, copy)
-            state = _open_state(copy, folder)
+            state = _open_state(copy, folder, self._check_stop)
             try:
                 with state.database.write() as sql:
                     sql.exec_driver_sql("UPDATE locks SET held = 0")
@@ -672,12 +677,12 @@ class Application:
         return Locks(state.database, this_process(self._environment), is_alive, self.now)
 
 
-def _open_state(file: Path, backups: Path) -> State:
+def _open_state(file: Path, backups: Path, check_stop: Callable[[], None]) -> State:
     from stcli.store.engine import open_sqlite
     from stcli.store.migrations import migrate
     from stcli.store.state import State
 
-    database = open_sqlite(file)
+    database = open_sqlite(file, check_stop)
     try:
         migrate(database, version=__version__, file=file, backups=backups)
     except BaseException:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stcli.cli.output import emit, note, pairs, table
 from stcli.cli.session import application
 from stcli.errors import CredentialsMissing, CredentialsUnusable, ExitCode
-
-if TYPE_CHECKING:
-    from stcli.usecases.passes.concurrency import StopSignal
-    from stcli.usecases.ports import ReferralGateway
 
 auth = typer.Typer(
     add_completion=False,
@@ -56,6 +51,7 @@ def login(
     """
     from stcli.cli import running
     from stcli.cli.prompts import ask_secret, secret_from_stdin
+    from stcli.usecases.account import prove_token
 
     with application(context) as app:
         told: dict[str, str] = {}
@@ -78,7 +74,7 @@ def login(
                     request.label, f"Pipe it in with {flag}, or set {request.variables[0]}."
                 )
             if request is rf_token:
-                number = running.run(partial(_prove, app.open_referral(secret)))
+                number = running.ask(partial(prove_token, app.open_referral(secret)))
                 note(f"Referral Factory accepted the token: {number} campaigns.")
             told[request.key] = (
                 given.source
@@ -91,12 +87,6 @@ def login(
         as_json=as_json,
     )
     return ExitCode.DONE
-
-
-async def _prove(opened: AbstractAsyncContextManager[ReferralGateway], _stop: StopSignal) -> int:
-    from stcli.usecases.account import prove_token
-
-    return await prove_token(opened)
 
 
 @auth.command(epilog="Example: stcli auth status")

@@ -161,10 +161,8 @@ def finalize(
         secret, is_given = _client_secret(
             app, name, proof, from_stdin=client_secret_stdin, insecure=insecure_storage
         )
-        remark = running.run(
-            lambda _stop: steps.prove(
-                proof, secret, lambda p, s: app.open_crm(p, s, cached_token=False)
-            )
+        remark = running.ask(
+            lambda: steps.prove(proof, secret, lambda p, s: app.open_crm(p, s, cached_token=False))
         )
         if remark:
             note(remark)

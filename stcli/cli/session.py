@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from stcli.cli.output import note
-from stcli.cli.signals import stop_reason
+from stcli.cli.signals import check_stop, stop_reason
 from stcli.errors import StateError, UsageError
 from stcli.paths import find_home
 
@@ -68,6 +68,7 @@ def application(context: typer.Context) -> Iterator[Application]:
         show_pii=options.show_pii,
         verbosity=options.verbosity,
         log_json=options.log_json,
+        check_stop=check_stop,
     )
     try:
         yield opened

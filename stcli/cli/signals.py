@@ -6,6 +6,8 @@ Loads little, because a signal may come while the rest is still being loaded.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from stcli.errors import Interrupted, StcliError, Terminated
 
@@ -38,6 +40,28 @@ def end_if_stopped() -> None:
     """Raise the signal that was heard, should Python have swallowed it."""
     if _heard:
         raise _heard.pop()
+
+
+_loops: list[Callable[[], None]] = []
+"""What raises if the event loop that runs now was asked to stop (see running.py)."""
+
+
+@contextmanager
+def heeded(check: Callable[[], None]) -> Iterator[None]:
+    """In the block ``check_stop`` looks at this too."""
+    _loops.append(check)
+    try:
+        yield
+    finally:
+        _loops.remove(check)
+
+
+def check_stop() -> None:
+    """Raise what was heard, in a loop or outside: for whoever waits where neither an event loop nor
+    an exception can end the wait, such as for a lock, in whatever thread."""
+    for check in tuple(_loops):
+        check()
+    end_if_stopped()
 
 
 def stop_reason(stopped: KeyboardInterrupt, hint: str = "") -> StcliError:

@@ -22,11 +22,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from stcli.errors import StateError, Unavailable
 from stcli.paths import private_folder
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 SHARE = 0.98
@@ -39,12 +40,21 @@ SET_BACK_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 1.0
 """A longer wait looks again, so that a clock that is set back does not prolong it."""
 
+BUSY_SECONDS = 30.0
+"""How long another program's lock on the file is waited for."""
+TRY_SECONDS = 0.25
+"""How much of that SQLite waits by itself, where nothing can interrupt it."""
+
 _TABLE = """CREATE TABLE IF NOT EXISTS slots (
     key TEXT PRIMARY KEY,
     next_at REAL NOT NULL,
     paused_until REAL NOT NULL,
     written_at REAL NOT NULL) WITHOUT ROWID"""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class _InUse(StateError):
+    """Another program has held the file for ``TRY_SECONDS``."""
 
 
 class Limiter(Protocol):
@@ -106,7 +116,7 @@ class RateLimiter:
         pause or a clock that is set back meanwhile is seen at the next look."""
         if not lane.slots:
             pauses = lane.pauses
-            slots, reserved_at = await asyncio.to_thread(self._reserve, key, per_second)
+            slots, reserved_at = await _patiently(self._reserve, key, per_second)
             if lane.pauses == pauses:
                 lane.slots.extend(slots)
                 lane.reserved_at = reserved_at
@@ -125,7 +135,7 @@ class RateLimiter:
     async def pause(self, key: str, seconds: float) -> None:
         lane = self._lane(key)
         lane.drop()
-        await asyncio.to_thread(self._pause, key, min(max(seconds, 0.0), LONGEST_PAUSE_SECONDS))
+        await _patiently(self._pause, key, min(max(seconds, 0.0), LONGEST_PAUSE_SECONDS))
         # What was reserved while the pause was being written does not know of it.
         lane.drop()
 
@@ -217,6 +227,11 @@ class RateLimiter:
                 self._file.unlink(missing_ok=True)
                 return self._once(work)
         except (OSError, sqlite3.Error) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise _InUse(
+                    f"the rate limits cannot be kept in {self._file}: {error}",
+                    "Another program holds the file, such as an open SQL shell; end that first.",
+                ) from error
             raise StateError(
                 f"the rate limits cannot be kept in {self._file}: {error}",
                 "Check the folder's permissions and the free space.",
@@ -225,7 +240,7 @@ class RateLimiter:
     def _once(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         private_folder(self._file.parent)
         os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
-        with closing(sqlite3.connect(self._file, timeout=30, isolation_level=None)) as sql:
+        with closing(sqlite3.connect(self._file, timeout=TRY_SECONDS, isolation_level=None)) as sql:
             # Losing the last quarter of a second to a power cut does no harm.
             sql.execute("PRAGMA synchronous = OFF")
             sql.execute("BEGIN IMMEDIATE")
@@ -238,3 +253,17 @@ class RateLimiter:
                     sql.execute("ROLLBACK")
                 raise
             return result
+
+
+async def _patiently(
+    work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Result:
+    """Do in a thread what may have to wait for another program's lock. Whoever is cancelled meanwhile
+    leaves no thread behind that the process would have to wait for."""
+    give_up_at = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return await asyncio.to_thread(work, *args, **kwargs)
+        except _InUse:
+            if time.monotonic() >= give_up_at:
+                raise

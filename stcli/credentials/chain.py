@@ -6,7 +6,7 @@ down to plain text: the insecure file exists only where a person asked for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stcli.credentials import sources
@@ -28,7 +28,8 @@ class Found:
 
 
 class SecretChain:
-    """The look-up of one home."""
+    """The look-up of one home. ``check_stop`` raises where a stop was asked for: commands and the
+    keyring may take their time."""
 
     def __init__(
         self,
@@ -36,10 +37,12 @@ class SecretChain:
         home: Home,
         commands: Mapping[str, Sequence[str]],
         keyring: OsKeyring | None = None,
+        check_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._environment = environment
         self._commands = commands
-        self._keyring = keyring or OsKeyring()
+        self._keyring = keyring or OsKeyring(check_stop=check_stop)
+        self._check_stop = check_stop
         self._file = InsecureFile(home.state)
 
     def find(self, request: SecretRequest) -> Found:
@@ -69,7 +72,7 @@ class SecretChain:
             sources.from_variable(request, self._environment)
             or sources.from_named_file(request, self._environment)
             or sources.from_systemd(request, self._environment)
-            or sources.from_command(request, self._commands)
+            or sources.from_command(request, self._commands, self._check_stop)
         )
         return None if found is None else Found(found[0], found[1], is_stored=False)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -17,8 +18,11 @@ from stcli.domain.secret import Secret
 from stcli.errors import CredentialsUnusable
 
 CALL_SECONDS = 5.0
+LOOK_SECONDS = 0.1
+"""How often a stop is looked for meanwhile."""
 
 Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 
 
 class Backend(Protocol):
@@ -46,9 +50,11 @@ class OsKeyring:
         self,
         backend: Callable[[], Backend] = system_backend,
         seconds: float = CALL_SECONDS,
+        check_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._backend = backend
         self._seconds = seconds
+        self._check_stop = check_stop
         self._problem: str | None = None
 
     def get(self, name: str) -> Secret | None:
@@ -81,14 +87,21 @@ class OsKeyring:
                 answers.put(error)
 
         threading.Thread(target=ask, name="keyring", daemon=True).start()
-        try:
-            answer = answers.get(timeout=self._seconds)
-        except queue.Empty:
-            self._problem = f"the keyring did not answer within {self._seconds:g} s"
-            raise _unusable(self._problem) from None
+        answer = self._waited_for(answers)
         if isinstance(answer, BaseException):
             raise _unusable(_described(answer)) from None
         return answer
+
+    def _waited_for(self, answers: queue.SimpleQueue[Answer]) -> Answer:
+        give_up_at = time.monotonic() + self._seconds
+        while True:
+            try:
+                return answers.get(timeout=min(LOOK_SECONDS, self._seconds))
+            except queue.Empty:
+                self._check_stop()
+                if time.monotonic() >= give_up_at:
+                    self._problem = f"the keyring did not answer within {self._seconds:g} s"
+                    raise _unusable(self._problem) from None
 
 
 class _NoKeyring(Exception):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stcli.credentials.names import SecretRequest
@@ -13,6 +14,8 @@ from stcli.domain.secret import Secret
 from stcli.errors import CredentialsUnusable
 
 COMMAND_SECONDS = 10
+LOOK_SECONDS = 0.1
+"""How often a stop is looked for while a command runs."""
 MAX_BYTES = 64 * 1024
 
 
@@ -82,10 +85,13 @@ def _content(path: Path, where: str, *, may_be_absent: bool = False) -> str | No
 
 
 def from_command(
-    request: SecretRequest, commands: Mapping[str, Sequence[str]]
+    request: SecretRequest,
+    commands: Mapping[str, Sequence[str]],
+    check_stop: Callable[[], None],
 ) -> tuple[Secret, str] | None:
     """The first line that a program of ``settings.yaml`` prints (what ``pass`` shows below it are
-    notes); no shell, no stdin, ten seconds, and a bound on what is read."""
+    notes); no shell, no stdin, ten seconds, and a bound on what is read. ``check_stop`` raises where
+    a stop was asked for meanwhile."""
     words = commands.get(request.key)
     if not words:
         return None
@@ -93,15 +99,14 @@ def from_command(
     # A file bounds the output: what a pipe gives would all be kept in memory.
     with tempfile.TemporaryFile() as output:
         try:
-            status = subprocess.run(  # noqa: S603 - the person's own command, as a list of words
+            with subprocess.Popen(  # noqa: S603 - the person's own command, as a list of words
                 list(words),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.DEVNULL,
-                timeout=COMMAND_SECONDS,
-                check=False,
-                preexec_fn=_bounded_output if os.name == "posix" else None,
-            ).returncode
+                preexec_fn=_bounded_output if os.name == "posix" else None,  # noqa: PLW1509 - one call
+            ) as process:
+                status = _status(process, check_stop)
         except subprocess.TimeoutExpired:
             raise CredentialsUnusable(
                 f"{where} did not end within {COMMAND_SECONDS} s",
@@ -120,6 +125,22 @@ def from_command(
         text = output.read(MAX_BYTES).decode("utf-8", errors="replace")
     first = next(iter(text.splitlines()), "")
     return usable(first.strip(), where), f"command {words[0]}"
+
+
+def _status(process: subprocess.Popen[bytes], check_stop: Callable[[], None]) -> int:
+    """How a program ended; one that is not waited for any more is killed."""
+    give_up_at = time.monotonic() + COMMAND_SECONDS
+    try:
+        while True:
+            try:
+                return process.wait(timeout=LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                check_stop()
+                if time.monotonic() >= give_up_at:
+                    raise
+    except BaseException:
+        process.kill()
+        raise
 
 
 def _bounded_output() -> None:

@@ -9,14 +9,17 @@ lost its lock can change nothing any more.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from stcli.errors import LeaseLost, StateError
@@ -28,6 +31,9 @@ passes it on and does nothing else with it."""
 
 BUSY_SECONDS = 30
 """How long a transaction waits for another one's write lock before it gives up."""
+TRY_SECONDS = 0.25
+"""How much of that SQLite waits by itself. Nothing can interrupt it there, so between two tries a
+stop is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Database:
     def write(self, lease: Lease | None = None) -> Iterator[Connection]:
         """A transaction that commits at its end, or has no effect where it raises."""
         with _mapped_errors(), self._engine.connect() as plain:
-            connection = plain.execution_options(stcli_begin="BEGIN IMMEDIATE")
+            connection = plain.execution_options(stcli_begin=_BEGIN_WRITE)
             with connection.begin():
                 if lease is not None:
                     _check(connection, lease)
@@ -64,8 +70,11 @@ class Database:
         self._engine.dispose()
 
 
-def open_sqlite(path: Path) -> Database:
-    """The database at ``path``; the file is made, private to the user, if it is absent."""
+def open_sqlite(path: Path, check_stop: Callable[[], None] = lambda: None) -> Database:
+    """The database at ``path``; the file is made, private to the user, if it is absent.
+
+    Whoever waits for another program's lock calls ``check_stop``, which raises where a stop was asked
+    for."""
     private_folder(path.parent)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -76,25 +85,51 @@ def open_sqlite(path: Path) -> Database:
         ) from error
     engine = create_engine(
         f"sqlite:///{path}",
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
+        connect_args={"timeout": TRY_SECONDS, "check_same_thread": False, "isolation_level": None},
     )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin)
+
+    def prepare(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+        _patiently(raw, _PREPARE, check_stop)
+
+    def begin(connection: Connection) -> None:
+        # The driver's own transaction control begins too late; see SQLAlchemy's notes on pysqlite.
+        statements = connection.get_execution_options().get("stcli_begin", _BEGIN_READ)
+        raw = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+        _patiently(raw, statements, check_stop)
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
     return Database(engine)
 
 
-def _prepare_sqlite(connection: object, _record: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()  # type: ignore[attr-defined] # the DBAPI's connection
-    cursor.execute("PRAGMA journal_mode=WAL")
+_PREPARE = (
+    "PRAGMA journal_mode=WAL",
     # An intent that is lost in a power cut is a booking that may be made twice: FULL, not NORMAL.
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+)
+_BEGIN_WRITE = ("BEGIN IMMEDIATE",)
+_BEGIN_READ = ("BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
+"""A view begins with the first look, which is the one that may have to wait."""
 
 
-def _begin(connection: Connection) -> None:
-    # The driver's own transaction control begins too late; see SQLAlchemy's notes on pysqlite.
-    connection.exec_driver_sql(connection.get_execution_options().get("stcli_begin", "BEGIN"))
+def _patiently(
+    raw: sqlite3.Connection, statements: tuple[str, ...], check_stop: Callable[[], None]
+) -> None:
+    """Execute what may have to wait for another program's lock; each try begins anew."""
+    give_up_at = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            for statement in statements:
+                raw.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            raw.rollback()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            check_stop()
+            if time.monotonic() >= give_up_at:
+                raise
 
 
 def _check(connection: Connection, lease: Lease) -> None:
@@ -113,11 +148,13 @@ def _mapped_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        raise _as_state_error(error.orig) from error
+    except sqlite3.Error as error:
         raise _as_state_error(error) from error
 
 
-def _as_state_error(error: DBAPIError) -> StateError:
-    text = str(error.orig).lower()
+def _as_state_error(error: BaseException | None) -> StateError:
+    text = str(error).lower()
     if "locked" in text or "busy" in text:
         return StateError(
             f"the state database stayed locked for {BUSY_SECONDS} s",
@@ -130,16 +167,18 @@ def _as_state_error(error: DBAPIError) -> StateError:
         )
     if "full" in text or "disk i/o" in text:
         return StateError(
-            f"the disk is full or fails ({error.orig}), so nothing more can be remembered",
+            f"the disk is full or fails ({error}), so nothing more can be remembered",
             "Free some space, then run again: the pass goes on where it stopped.",
         )
-    if isinstance(error, DatabaseError) and ("malformed" in text or "not a database" in text):
+    if isinstance(error, sqlite3.DatabaseError) and (
+        "malformed" in text or "not a database" in text
+    ):
         return StateError(
             "the state database is damaged",
             "Look with: stcli state check. Put a copy back with: stcli state restore FILE; bookings "
             "already made are found again.",
         )
-    return StateError(f"the state database refused: {error.orig}", "See the log file.")
+    return StateError(f"the state database refused: {error}", "See the log file.")
 
 
 def utc_text(instant: datetime) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stcli.errors import LeaseLost, Locked, StateError
+from stcli.errors import Interrupted, LeaseLost, Locked, StateError, Terminated
 from stcli.store.engine import Database, Lease, utc_instant, utc_text
 
 LEASE_SECONDS = 60
@@ -190,13 +190,17 @@ class Locks:
             except LeaseLost:
                 held.lose()
                 return
+            except (Interrupted, Terminated):
+                # The pass ends, well before the lease does.
+                return
             except StateError:
                 # The database is busy or full for the moment; `check` stops the pass if it stays so.
                 continue
             held.renewed(started)
 
     def _release(self, lease: Lease) -> None:
-        with self._database.write() as sql:
+        # After a stop nobody waits to say so: the lock of a process that ended is free at once.
+        with suppress(Interrupted, Terminated), self._database.write() as sql:
             sql.exec_driver_sql(
                 "UPDATE locks SET held = 0 WHERE name = ? AND fence = ?", (lease.name, lease.fence)
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -25,7 +27,7 @@ from stcli.domain.ids import (
     UserId,
 )
 from stcli.domain.records import Environment
-from stcli.errors import ExitCode, StateError
+from stcli.errors import ExitCode, Interrupted, StateError
 from stcli.store import engine
 from stcli.store.engine import Database, open_sqlite, optional_instant, utc_instant, utc_text
 from stcli.store.ledger import Booked, LedgerScope
@@ -148,6 +150,40 @@ def test_a_locked_database_is_told_so(
     finally:
         impatient.close()
     assert count(database) == 1
+
+
+def test_a_wait_for_a_lock_ends_with_a_stop(file: Path, database: Database) -> None:
+    """Within the time that SQLite waits by itself; without a lock nobody looks for a stop."""
+
+    def stopped() -> None:
+        raise Interrupted("stopped by Ctrl-C")
+
+    stoppable = open_sqlite(file, stopped)
+    try:
+        with stoppable.write() as sql:
+            sql.exec_driver_sql(INSERT)
+        with closing(sqlite3.connect(file)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            with pytest.raises(Interrupted), stoppable.write():
+                pass
+            assert time.monotonic() - began < 2
+            with stoppable.read() as sql:
+                assert sql.exec_driver_sql("SELECT count(*) FROM people_reads").scalar_one() == 1
+    finally:
+        stoppable.close()
+
+
+def test_a_view_waits_for_a_lock_too(file: Path, database: Database) -> None:
+    """A program that locks readers out for a while does not fail the pass."""
+    database.close()
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        timer = threading.Timer(1, other.close)
+        timer.start()
+        assert count(database) == 0
+        timer.join()
 
 
 def test_a_read_only_database_is_told_so(database: Database) -> None:

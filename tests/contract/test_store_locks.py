@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from stcli.errors import ExitCode, LeaseLost, Locked
+from stcli.errors import ExitCode, LeaseLost, Locked, Terminated
 from stcli.processes import is_alive, process_start, this_process
 from stcli.store import locks as locks_module
 from stcli.store.engine import Database, open_sqlite
@@ -274,6 +275,26 @@ def test_waiting_for_the_database_does_not_stretch_the_lease(
         time.sleep(max(0.0, (expires - datetime.now(UTC)).total_seconds()) + 0.05)
         with pytest.raises(LeaseLost):
             held.check()
+
+
+def test_a_stop_does_not_wait_to_release(database: Database, tmp_path: Path) -> None:
+    """Another program holds the database: the process ends, and its lock with it."""
+    asked = threading.Event()
+
+    def check_stop() -> None:
+        if asked.is_set():
+            raise Terminated("stopped by SIGTERM")
+
+    stoppable = open_sqlite(tmp_path / "stcli.db", check_stop)
+    with closing(sqlite3.connect(tmp_path / "stcli.db", isolation_level=None)) as other:
+        with locks(stoppable).hold("spring", "leads"):
+            other.execute("BEGIN IMMEDIATE")
+            asked.set()
+            began = time.monotonic()
+        assert time.monotonic() - began < 2
+        other.execute("ROLLBACK")
+    stoppable.close()
+    assert locks(database).holder("spring") is not None
 
 
 def test_of_many_at_once_one_gets_the_lock(

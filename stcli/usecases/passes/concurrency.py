@@ -20,10 +20,20 @@ class StopSignal:
         self._reason: StcliError | None = None
         self._event = asyncio.Event()
 
+    def hear(self, reason: StcliError) -> None:
+        """Remember why, and no more: what a signal handler may do at any moment. The first reason
+        stands; who waits in the loop learns of it with ``request``."""
+        self._reason = self._reason or reason
+
     def request(self, reason: StcliError) -> None:
         """Ask for a stop; the first reason stands."""
-        self._reason = self._reason or reason
+        self.hear(reason)
         self._event.set()
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether those who wait in the loop were told."""
+        return self._event.is_set()
 
     @property
     def reason(self) -> StcliError | None:

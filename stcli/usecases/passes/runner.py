@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,12 +22,14 @@ from stcli.domain.settings_types import duration
 from stcli.errors import (
     ConfigurationError,
     CredentialsRefused,
+    Interrupted,
     NotConnected,
     Problem,
     RecordNotFound,
     RecordRejected,
     SetupRequired,
     StcliError,
+    Terminated,
     UnexpectedAnswer,
 )
 from stcli.store.locks import Locks, Process
@@ -198,7 +200,9 @@ class Passes:
             error=error,
         )
         if not context.options.dry_run:
-            await self._remember(context, result)
+            # After a stop nobody waits for another program's lock to note how the pass ended.
+            with suppress(Interrupted, Terminated):
+                await self._remember(context, result)
         for failure in context.tally.failures:
             log.warning("failed %s: %s", failure.record, failure.reason)
         log.info(
