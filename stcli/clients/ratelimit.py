@@ -88,7 +88,8 @@ class RateLimiter:
     """The limiter that the processes of one home share through ``file``.
 
     ``patience_seconds``: a pause that lasts longer is not waited for; ``acquire`` raises
-    ``Unavailable``.
+    ``Unavailable``. It is the time budget of one request (see ``retry.py``): where the request that
+    was told the delay gives up, those behind it do not hang.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class RateLimiter:
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        patience_seconds: float = 600.0,
+        patience_seconds: float = 300.0,
     ) -> None:
         self._file = file
         self._clock = clock

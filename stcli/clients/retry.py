@@ -1,8 +1,8 @@
 """When a request is tried again, and how long to wait before.
 
-One policy, bounded by attempts and by the time spent, and one loop. A delay that the server names is
-always honoured; where it names none the wait grows and is drawn at random between nothing and its
-bound ("full jitter"), so that many clients do not come back together.
+One policy, bounded by attempts and by the time spent, and one loop. The wait grows and is drawn at
+random between nothing and its bound ("full jitter"), so that many clients do not come back together;
+a longer delay that the server names is always honoured.
 """
 
 from __future__ import annotations
@@ -100,10 +100,9 @@ class RetryPolicy:
             raise
 
     def _wait_seconds(self, number: int, again: Again) -> float:
-        if again.wait_seconds is not None:
-            return again.wait_seconds
         bound = min(self.first_wait_seconds * 2.0 ** (number - 1), self.longest_wait_seconds)
-        return self.random() * bound
+        # A server that names no delay at all, such as 0, is not to be called without a pause.
+        return max(self.random() * bound, again.wait_seconds or 0.0)
 
 
 async def at_once() -> None:

@@ -414,3 +414,14 @@ def test_a_home_that_cannot_be_used_is_told(pointed, cli, tmp_path, monkeypatch,
         assert ran.code == 0, ran.text
     else:
         _refused(ran, 3, "cannot be")
+
+
+def test_a_long_delay_of_servicetitan_is_kept_by_later_runs(connected, cli, world) -> None:
+    """Longer than a pass waits: it ends, and the next ones say so without a single request."""
+    world.fault("status", api="st", status=429, retry_after=400)
+    _refused(cli("leads", "run"), 6, "too many requests")
+    world.no_faults()
+    world.post("/requests/reset")
+    _refused(cli("leads", "run"), 6, "left alone for another")
+    assert world.requests("st") == {}
+    assert world.bookings() == []

@@ -473,9 +473,9 @@ class ServiceTitanClient:
                 is_write=method != "GET",
             )
         except Again as again:
-            wait = again.wait_seconds
-            if answer.status == 429 and wait and wait <= self._retry.total_seconds:
-                await self._limiter.pause(self._limiter_key, wait)
+            if answer.status == 429 and again.wait_seconds is not None:
+                # However long it is: this call may give up, and the next run waits or says so.
+                await self._limiter.pause(self._limiter_key, again.wait_seconds)
             raise
         return answer
 

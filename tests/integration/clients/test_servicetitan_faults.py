@@ -99,12 +99,23 @@ def test_throttling_without_an_end_is_unavailable() -> None:
 
 
 def test_delay_beyond_the_budget_is_not_waited_for() -> None:
-    """A delay longer than the time budget ends it at once."""
-    waits = Waits()
-    error, server = run(in_turn(document({}, 429, Retry_After="4000")), read, waits=waits)
+    """A delay longer than the time budget ends it at once; everybody else is told of it."""
+    waits, limiter = Waits(), NoLimit()
+    error, server = run(
+        in_turn(document({}, 429, Retry_After="4000")), read, waits=waits, limiter=limiter
+    )
     assert type(error) is Unavailable
     assert waits.slept == []
+    assert limiter.pauses == [4000.0]
     assert len(server.calls) == 1
+
+
+def test_a_delay_of_nothing_is_no_leave_to_go_on_at_once() -> None:
+    """``Retry-After: 0`` is waited out as if there were none: longer each time."""
+    waits = Waits()
+    error, _ = run(in_turn(document({}, 429, Retry_After="0")), read, waits=waits)
+    assert type(error) is Unavailable
+    assert waits.slept == [0.5, 1.0, 2.0]
 
 
 @pytest.mark.parametrize("reply", [SUSPENDED, page_of_html(409)], ids=["text", "page"])
