@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
+from stcli.errors import UsageError
 from stcli.store.engine import Database, Lease, utc_instant, utc_text
 
 
@@ -155,25 +156,33 @@ class Failures:
 
     def retry(self, campaign: str, ids: Iterable[int]) -> int:
         """Make failures due again: those with these numbers, dismissed ones too, or where no number
-        is given all that nobody has dismissed."""
+        is given all that nobody has dismissed. A number that there is not is wrong usage, and then
+        nothing is changed."""
         return self._set_state(campaign, ids, FailureState.TRANSIENT)
 
     def dismiss(self, campaign: str, ids: Iterable[int]) -> int:
-        """Let these go; all open ones where no number is given."""
+        """Let these go; all open ones where no number is given. Unknown numbers as in ``retry``."""
         return self._set_state(campaign, ids, FailureState.DISMISSED)
 
     def _set_state(self, campaign: str, ids: Iterable[int], state: FailureState) -> int:
-        chosen = list(ids)
+        chosen = set(ids)
         with self._database.write() as sql:
             if not chosen:
                 return sql.exec_driver_sql(
                     "UPDATE failures SET state = ? WHERE campaign = ? AND state != 'dismissed'",
                     (state.value, campaign),
                 ).rowcount
-            return sum(
-                sql.exec_driver_sql(
+            unknown = [
+                str(failure_id)
+                for failure_id in sorted(chosen)
+                if not sql.exec_driver_sql(
                     "UPDATE failures SET state = ? WHERE campaign = ? AND failure_id = ?",
                     (state.value, campaign, failure_id),
                 ).rowcount
-                for failure_id in chosen
-            )
+            ]
+            if unknown:
+                raise UsageError(
+                    f"{campaign} has no failure {', '.join(unknown)}",
+                    f"See: stcli failures list {campaign}",
+                )
+            return len(chosen)

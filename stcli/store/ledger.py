@@ -171,6 +171,15 @@ class Ledger:
             ).first()
         return None if row is None else _entry(row)
 
+    def several_again(self, scope: LedgerScope) -> list[Entry]:
+        """Those with several bookings that a person wants looked at again."""
+        return self._select(
+            scope,
+            "state = 'several' AND code IN (SELECT record FROM failures WHERE campaign = ? "
+            "AND pass = ? AND state = 'transient')",
+            (scope.campaign, scope.tab),
+        )
+
     def by_code(self, scope: LedgerScope, code: str) -> Entry | None:
         found = self._select(scope, "code = ?", (code,))
         return found[0] if found else None

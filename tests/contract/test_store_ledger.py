@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stcli.domain.ids import BookingId, CampaignName, JobId, RfCampaignId, RunId, UserId
-from stcli.errors import ExitCode, LeaseLost
+from stcli.errors import ExitCode, LeaseLost, UsageError
 from stcli.store.engine import Lease, open_sqlite
 from stcli.store.failures import FailureState
 from stcli.store.ledger import (
@@ -333,11 +333,23 @@ def test_failures_are_dismissed_and_retried_by_number(state: State, lease: Lease
         "parked",
     ]
     assert state.failures.open_count(SPRING) == 2
-    assert state.failures.dismiss("other", [third.id]) == 0
-    assert state.failures.retry(SPRING, [9999]) == 0
     assert state.failures.retry(SPRING, []) == 2
     assert state.failures.of(SPRING)[0].state is FailureState.DISMISSED
-    assert state.failures.retry(SPRING, [first.id]) == 1
+    assert state.failures.retry(SPRING, [first.id, first.id]) == 1
+    assert state.failures.dismiss(SPRING, [third.id]) == 1
+
+
+def test_a_number_that_there_is_not_changes_nothing(state: State, lease: Lease) -> None:
+    """Not even the failures that were named beside it; another campaign's number is none either."""
+    for name in "ab":
+        record(state, lease, name)
+    first, second = state.failures.of(SPRING)
+    for change in (state.failures.retry, state.failures.dismiss):
+        with pytest.raises(UsageError, match="has no failure 9998, 9999"):
+            change(SPRING, [first.id, 9999, second.id, 9998])
+        with pytest.raises(UsageError, match=f"other has no failure {first.id}"):
+            change("other", [first.id])
+    assert state.failures.of(SPRING) == [first, second]
 
 
 def test_failures_belong_to_a_campaign_and_a_kind(state: State, lease: Lease) -> None:

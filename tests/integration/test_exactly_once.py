@@ -279,6 +279,11 @@ def test_a_failure_is_tried_again_on_request(connected, cli, world) -> None:
     listed = cli("failures", "list", "--json").document["failures"]
     assert {f["state"] for f in listed} == {"parked"}
     assert len(listed) == 29
+    for change in ("retry", "dismiss"):
+        ran = cli("failures", change, str(listed[0]["id"]), "9999")
+        assert ran.code == 2, ran.text
+        assert "no failure 9999" in ran.err
+    assert cli("leads", "run").code == 0
     assert cli("failures", "retry", str(listed[0]["id"])).code == 0
     assert cli("leads", "run").code == 5
     assert cli("failures", "dismiss", *(str(f["id"]) for f in listed)).code == 0

@@ -182,6 +182,40 @@ def test_several_bookings_stay_reported_whatever_the_mapping_says(connected, cli
     assert cli("failures", "list", "--json").document["failures"] == []
 
 
+def test_several_bookings_are_looked_at_again_on_request(connected, cli, world, sandbox) -> None:
+    """Reported anew while there are two, linked when one is left, and no other is ever asked for."""
+    lead = next(u for u in world.users() if u["first_name"].startswith("Zoë"))
+    pair = [
+        world.post("/bookings", externalId=lead["code"], source="Spring HVAC", summary="x")["id"]
+        for _ in range(2)
+    ]
+
+    def now_belong_to(*codes: str) -> None:
+        with sandbox.world.lock:
+            for number, code in zip(pair, codes, strict=True):
+                sandbox.world.booking(number)[1].external_id = code
+
+    def again(number: int) -> dict[str, int]:
+        assert cli("failures", "retry", str(number)).out.startswith("1 will be tried again")
+        counts = cli("leads", "run", "--json").document["counts"]
+        assert (counts["created"], counts["seen"]) == (0, 12)
+        return counts
+
+    assert cli("leads", "run").code == 5
+    assert cli("leads", "run").code == 0
+    (failure,) = cli("failures", "list", "--json").document["failures"]
+    assert again(failure["id"])["failed"] == 1
+    assert cli("leads", "run").code == 0
+    (failure,) = cli("failures", "list", "--json").document["failures"]
+    assert failure["state"] == "parked"
+    now_belong_to("someone", "else")
+    assert again(failure["id"])["failed"] == 1
+    now_belong_to("someone", lead["code"])
+    assert again(failure["id"])["linked"] == 1
+    assert cli("failures", "list", "--json").document["failures"] == []
+    assert cli("leads", "run", "--json").document["counts"]["unchanged"] == 11
+
+
 def test_a_state_from_before_a_resend_finds_the_newer_booking(connected, cli, world, home) -> None:
     """The job of the second booking qualifies, though the old state names the dismissed one."""
     cli("leads", "run")

@@ -115,7 +115,9 @@ class _BookingPass:
             await context.in_state(
                 ledger.watch_others, context.held.lease, self.scope, context.now()
             )
-        context.tally.add(Count.UNCHANGED, await context.in_state(ledger.count_done, self.scope))
+        several = await context.in_state(ledger.several_again, self.scope)
+        done = await context.in_state(ledger.count_done, self.scope)
+        context.tally.add(Count.UNCHANGED, done - len(several))
         context.tally.skip(
             SkipReason.BEFORE_SINCE,
             await context.in_state(ledger.count_present, self.scope),
@@ -126,6 +128,7 @@ class _BookingPass:
                 context.state.failures.of, context.campaign, self.scope.tab
             )
         }
+        await self._look_again(several)
         unfinished = await self._unfinished()
         candidates = await self._candidates()
         if not unfinished and not candidates:
@@ -193,6 +196,18 @@ class _BookingPass:
             else entry
             for entry in entries
         ]
+
+    async def _look_again(self, entries: Sequence[Entry]) -> None:
+        """Those who had several bookings, on request: the only one that is left is linked. None is
+        asked for, also where the list shows none at all."""
+        for entry in await self._found_meanwhile(entries):
+            self.context.tally.fail(
+                Failure(
+                    entry.code,
+                    "several bookings had its external id, and ServiceTitan shows none of them now; "
+                    "say which counts with: stcli leads link",
+                )
+            )
 
     async def _candidates(self) -> list[Candidate]:
         """Everyone without a booking who is to get one; the others are counted with their reason."""
