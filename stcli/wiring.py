@@ -20,7 +20,7 @@ from stcli import __version__
 from stcli.config.files import CampaignFiles
 from stcli.config.load import load_settings
 from stcli.domain.campaign import AccountSettings, CampaignConfig, Tab
-from stcli.domain.connection import Proof
+from stcli.domain.connection import Connection, Proof
 from stcli.domain.ids import CampaignName
 from stcli.domain.mapping.validate import TabVerdict
 from stcli.domain.outcome import PassKind, PassResult
@@ -419,6 +419,22 @@ class Application:
         auth_url = self.tuning.st_urls(proof.environment)[1]
         TokenCache(self.home.tokens, auth_url, proof.client_id, secret).forget()
         return self.secrets.forget(request)
+
+    def disconnect(self, name: CampaignName, *, purge: bool) -> tuple[Connection, str]:
+        """Give a connection up; answers also what could not be forgotten. ``Locked`` while a pass of
+        the campaign runs: it would go on writing, and a purge would forget what it asked for."""
+        from stcli.usecases.connection import disconnect
+
+        with self._locks(self.state).hold(name, "disconnect"):
+            return disconnect(
+                name,
+                purge=purge,
+                connections=self.state.connections,
+                files=self,
+                grants=self,
+                actor=self.actor,
+                now=self.now(),
+            )
 
     def request_text(self, request: Request) -> str:
         """The exact body that would be sent, indented."""

@@ -243,7 +243,10 @@ def disconnect(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Give a campaign's connection up; mappings and history are kept unless --purge."""
+    """Give a campaign's connection up; mappings and history are kept unless --purge.
+
+    Not while a pass of the campaign runs.
+    """
     from stcli.cli.prompts import confirm
     from stcli.cli.session import chosen_campaign
     from stcli.domain.connection import Step
@@ -258,15 +261,7 @@ def disconnect(
                 "that ServiceTitan still shows keep these people from being booked twice."
             )
         confirm(f"Disconnect {name}?", yes=yes)
-        connection, left = steps.disconnect(
-            name,
-            purge=purge,
-            connections=app.state.connections,
-            files=app,
-            grants=app,
-            actor=app.actor,
-            now=app.now(),
-        )
+        connection, left = app.disconnect(name, purge=purge)
         if left:
             note(f"The keyring was not asked to forget the client secret: {left}.")
         return _show(connection, f"{name}: disconnected.", as_json=as_json)

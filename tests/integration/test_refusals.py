@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -425,3 +427,21 @@ def test_a_long_delay_of_servicetitan_is_kept_by_later_runs(connected, cli, worl
     _refused(cli("leads", "run"), 6, "left alone for another")
     assert world.requests("st") == {}
     assert world.bookings() == []
+
+
+@pytest.mark.parametrize("options", [(), ("--purge",)])
+def test_nobody_is_disconnected_in_the_middle_of_a_pass(connected, cli, world, options) -> None:
+    """Exit 7 and who is at work; the pass ends as it would, and afterwards it goes."""
+    world.fault("delay", method="POST", route="/bookings", seconds=3, times=1)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stcli", "leads", "run"], stderr=subprocess.DEVNULL
+    )
+    while not any("POST" in route for route in world.requests("st")):
+        time.sleep(0.02)
+    _refused(cli("disconnect", "--yes", *options), 7, f"process {process.pid}")
+    assert connected.exists()
+    assert process.wait(timeout=60) == 0
+    assert len(world.bookings()) == 11
+    assert cli("leads", "run", "--json").document["counts"]["unchanged"] == 11
+    assert cli("disconnect", "--yes", *options).code == 0
+    assert cli("leads", "run").code == (2 if options else 4)
