@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +19,8 @@ from stcli.errors import StateError, UsageError
 from stcli.paths import private_folder
 
 COPIES_KEPT = 3
+BUSY_SECONDS = 30
+"""How long another program's lock on the state is waited for before it is replaced."""
 FENCES_LOST = 1_000_000
 """More take-overs than can have happened since a copy was made: processes from before it may not
 write any more."""
@@ -43,7 +47,7 @@ def back_up(file: Path, target: Path) -> None:
         raise _not_saved(target, error) from error
     try:
         with closing(_reading(file)) as source, closing(sqlite3.connect(target)) as copy:
-            source.backup(copy)
+            source.backup(copy, progress=_patience())
     except (OSError, sqlite3.Error) as error:
         target.unlink(missing_ok=True)
         raise _not_saved(target, error) from error
@@ -95,10 +99,10 @@ def put_back(copy: Path, file: Path, set_aside: Path) -> Path | None:
     private_folder(file.parent)
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-        with closing(_reading(copy)) as source, closing(sqlite3.connect(file)) as target:
+        with closing(_reading(copy)) as source, closing(sqlite3.connect(file, timeout=1)) as target:
             # Over the live database rather than in its place: whoever has it open sees the old one
             # or the new one, and never half of each.
-            source.backup(target)
+            source.backup(target, progress=_patience())
             target.execute(f"UPDATE locks SET held = 0, fence = fence + {FENCES_LOST}")
             target.commit()
     except (OSError, sqlite3.Error) as error:
@@ -119,6 +123,19 @@ def _move_aside(file: Path, target: Path) -> None:
                 os.replace(part, target.with_name(target.name + ending))
     except OSError as error:
         raise _not_saved(target, error) from error
+
+
+def _patience() -> Callable[[int, int, int], None]:
+    """SQLite copies as soon as no other program holds the lock, and would try for ever, deaf to
+    signals: it calls this after each try."""
+    give_up_at = time.monotonic() + BUSY_SECONDS
+
+    def tried(status: int, _left: int, _pages: int) -> None:
+        is_busy = status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        if is_busy and time.monotonic() >= give_up_at:
+            raise sqlite3.OperationalError(f"another program locked it for {BUSY_SECONDS} s")
+
+    return tried
 
 
 def _reading(file: Path) -> sqlite3.Connection:

@@ -167,6 +167,33 @@ def test_a_state_that_stays_locked_is_told(connected, cli, world, database, monk
     _everybody(cli, world)
 
 
+def test_a_restore_waits_for_another_program_and_not_for_ever(
+    connected, cli, database, monkeypatch
+) -> None:
+    """Told after a while, and nothing was changed; a signal ends it before."""
+    copy = cli("state", "backup").out.strip()
+    assert cli("leads", "run").code == 0
+    with closing(sqlite3.connect(database, isolation_level=None)) as sql:
+        sql.execute("BEGIN IMMEDIATE")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stcli", "state", "restore", copy, "--yes"],
+            stderr=subprocess.DEVNULL,
+        )
+        while not list((database.parent / "backups").glob("before-restore-*")):
+            time.sleep(0.02)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(timeout=5) == 143
+        finally:
+            process.kill()
+        monkeypatch.setattr("stcli.store.copies.BUSY_SECONDS", 0.3)
+        ran = cli("state", "restore", copy, "--yes")
+        assert ran.code == 3, ran.text
+        assert "another program locked it" in ran.err
+    assert cli("state", "check", "--json").document["rows"]["ledger"] == 11
+
+
 def test_a_clock_that_was_set_back_keeps_nobody_waiting(connected, cli, world, database) -> None:
     """Everything in the state is from a year ahead: doubts, what was read when, earlier passes."""
     world.fault("reset_before", method="POST", route="/bookings", every=2)
