@@ -87,15 +87,16 @@ def open_sqlite(path: Path, check_stop: Callable[[], None] = lambda: None) -> Da
         f"sqlite:///{path}",
         connect_args={"timeout": TRY_SECONDS, "check_same_thread": False, "isolation_level": None},
     )
+    patience = _Patience(check_stop)
 
     def prepare(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
-        _patiently(raw, _PREPARE, check_stop)
+        patience.execute(raw, _PREPARE)
 
     def begin(connection: Connection) -> None:
         # The driver's own transaction control begins too late; see SQLAlchemy's notes on pysqlite.
         statements = connection.get_execution_options().get("stcli_begin", _BEGIN_READ)
         raw = cast("sqlite3.Connection", connection.connection.dbapi_connection)
-        _patiently(raw, statements, check_stop)
+        patience.execute(raw, statements)
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
@@ -113,23 +114,32 @@ _BEGIN_READ = ("BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
 """A view begins with the first look, which is the one that may have to wait."""
 
 
-def _patiently(
-    raw: sqlite3.Connection, statements: tuple[str, ...], check_stop: Callable[[], None]
-) -> None:
-    """Execute what may have to wait for another program's lock; each try begins anew."""
-    give_up_at = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            for statement in statements:
-                raw.execute(statement)
-            return
-        except sqlite3.OperationalError as error:
-            raw.rollback()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            check_stop()
-            if time.monotonic() >= give_up_at:
-                raise
+class _Patience:
+    """Waits for another program's lock. After a wait in vain the next ones have one try each until
+    one succeeds: a pass that ends for it has more to write, and would wait in full for each."""
+
+    def __init__(self, check_stop: Callable[[], None]) -> None:
+        self._check_stop = check_stop
+        self._was_in_vain = False
+
+    def execute(self, raw: sqlite3.Connection, statements: tuple[str, ...]) -> None:
+        """Execute what may have to wait; each try begins anew."""
+        give_up_at = time.monotonic() + (0 if self._was_in_vain else BUSY_SECONDS)
+        while True:
+            try:
+                for statement in statements:
+                    raw.execute(statement)
+            except sqlite3.OperationalError as error:
+                raw.rollback()
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                self._check_stop()
+                if time.monotonic() >= give_up_at:
+                    self._was_in_vain = True
+                    raise
+            else:
+                self._was_in_vain = False
+                return
 
 
 def _check(connection: Connection, lease: Lease) -> None:

@@ -152,6 +152,32 @@ def test_a_locked_database_is_told_so(
     assert count(database) == 1
 
 
+def test_a_wait_in_vain_is_not_repeated_in_full(
+    file: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a failing pass has left to write does not prolong it; once it works, all is as before."""
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 1.5)
+
+    def waited(opened: Database) -> float:
+        began = time.monotonic()
+        with pytest.raises(StateError, match="locked"), opened.write():
+            pass
+        return time.monotonic() - began
+
+    opened = open_sqlite(file)
+    try:
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            for _ in range(2):
+                other.execute("BEGIN IMMEDIATE")
+                assert waited(opened) >= 1.5
+                assert waited(opened) < 1.5
+                other.execute("ROLLBACK")
+                with opened.write() as sql:
+                    sql.exec_driver_sql("UPDATE people_reads SET last_page = 1")
+    finally:
+        opened.close()
+
+
 def test_a_wait_for_a_lock_ends_with_a_stop(file: Path, database: Database) -> None:
     """Within the time that SQLite waits by itself; without a lock nobody looks for a stop."""
 
