@@ -1,5 +1,6 @@
 """Control routes for the ServiceTitan side: what the office and the technicians do."""
 
+from itertools import islice
 from typing import Any
 
 from stcli.sandbox.calls import Answer, Call, Operation, Refusal
@@ -85,6 +86,7 @@ class OfficeRoutes:
             Operation("POST", "/jobs/{id}/status", self._set_status),
             Operation("POST", "/jobs/{id}/history", self._add_event),
             Operation("POST", "/customers", self._add_customer),
+            Operation("POST", "/customers/rename", self._rename_customers),
             Operation("POST", "/customers/{id}", self._change_customer),
             Operation("POST", "/customers/{id}/merge", self._merge),
             Operation("POST", "/customers/{id}/contacts", self._add_contact),
@@ -215,6 +217,16 @@ class OfficeRoutes:
             setattr(customer, name, value)
         tenant.touch_customer(customer)
         return Answer(200, customer_body(customer, tenant))
+
+    def _rename_customers(self, call: Call) -> Answer:
+        """The first ``number`` customers get a letter more each, as a busy day at the office does."""
+        number = read_fields(call, {"number": int}).get("number") or 0
+        tenant = self._world.tenant
+        chosen = list(islice(tenant.customers.values(), number))
+        for customer in chosen:
+            customer.name += "x"
+            tenant.touch_customer(customer)
+        return Answer(200, {"renamed": len(chosen)})
 
     def _merge(self, call: Call) -> Answer:
         into = read_fields(call, {"into": int}).get("into")

@@ -6,7 +6,9 @@ client sees what it would see of a dying server, and nothing is logged here.
 
 import asyncio
 import logging
+import math
 import os
+import random
 import socket
 import struct
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from stcli.sandbox.alterations import WRONG_JSON, Alterations
 from stcli.sandbox.calls import Answer, Api, Call, Operation
 from stcli.sandbox.faults import GARBAGE_BODY, HTML_BODY, Fault
+from stcli.sandbox.settings import SandboxSettings
 from stcli.sandbox.traffic import DROPPED
 from stcli.sandbox.world import World
 
@@ -28,6 +31,29 @@ _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
 
+P98 = 2.0537489
+"""The point of the standard normal distribution that two of a hundred lie above."""
+
+
+class Latency:
+    """How long each answer takes, drawn from the settings' log-normal distribution."""
+
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._median = settings.latency_median_seconds
+        self._longest = settings.latency_longest_seconds
+        # Sample data, no protection.
+        self._source = random.Random(f"latency-{settings.seed}")  # noqa: S311 - as said above
+        high = settings.latency_p98_seconds
+        self._spread = math.log(high / self._median) / P98 if self._median and high else 0.0
+
+    def seconds(self) -> float:
+        """The time of the next answer, in seconds."""
+        if not self._median:
+            return 0.0
+        drawn = self._median * math.exp(self._spread * self._source.gauss(0.0, 1.0))
+        return min(drawn, self._longest)
+
+
 class Gateway:
     """Carries calls to one emulated server after the other; owns what is still to be committed."""
 
@@ -35,6 +61,7 @@ class Gateway:
         self._world = world
         self._late: set[asyncio.Task[None]] = set()
         self._alterations = Alterations(world)
+        self._latency = Latency(world.settings)
 
     def endpoint(self, api: Api, operation: Operation | None) -> ASGIApp:
         """The ASGI application behind one route; None is for routes that do not exist."""
@@ -55,6 +82,8 @@ class Gateway:
                 self._alterations.remember(call, answer)
                 world.traffic.answered(api.name, call, answer.status, None)
         if fault is None:
+            if seconds := self._latency.seconds():
+                await asyncio.sleep(seconds)
             await exchange.answer(answer)
             return
         status = await self._suffer(fault, api, operation, call, exchange)

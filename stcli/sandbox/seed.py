@@ -5,7 +5,7 @@ free for examples.
 """
 
 import random
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from stcli.sandbox.account import INVITED, REFERRING
@@ -122,6 +122,31 @@ def _fill_account(world: World, source: random.Random) -> None:
                 referrer=outsider,
                 signed_up_at=today - timedelta(days=days_ago),
             )
+
+    for campaign in range(1, world.settings.more_campaigns + 1):
+        _fill_another(world, campaign, today)
+
+
+def _fill_another(world: World, number: int, today: date) -> None:
+    """A campaign of one referrer and as many leads as the first one has."""
+    account = world.account
+    campaign = _add_campaign(world, f"campaign-{number}", f"Campaign {number}", ())
+    referrer = account.add_user(
+        campaign,
+        "Remy",
+        f"referrer.campaign{number}@example.com",
+        source="Direct",
+        signed_up_at=today - timedelta(days=LEAD_DAYS + 1),
+    )
+    for lead in range(world.settings.leads):
+        account.add_user(
+            campaign,
+            FIRST_NAMES[lead % len(FIRST_NAMES)],
+            f"lead{lead + 1}.campaign{number}@example.com",
+            source="Referred",
+            referrer=referrer,
+            signed_up_at=today - timedelta(days=1 + lead % LEAD_DAYS),
+        )
 
 
 def _lead_meta(number: int, source: random.Random) -> list[dict[str, str | None]]:

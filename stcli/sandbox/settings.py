@@ -22,6 +22,8 @@ class SandboxSettings:
     seed: int = 1
     leads: int = 12
     customers: int = 24
+    more_campaigns: int = 0
+    """Campaigns beside the known two, each with as many leads as the first: ``campaign-1`` and on."""
 
     st_requests_per_window: int = 60
     st_window_seconds: float = 1.0
@@ -33,6 +35,12 @@ class SandboxSettings:
     token_window_seconds: float = 60.0
     token_lifetime_seconds: int = 900
     retry_after: RetryAfterForm = "seconds"
+
+    # How long an answer takes: log-normal, half of them longer than the median, two of a hundred
+    # longer than the second value, none longer than the third. A median of 0: at once.
+    latency_median_seconds: float = 0.0
+    latency_p98_seconds: float = 0.0
+    latency_longest_seconds: float = 25.0
 
     feed_lag_seconds: float = 60.0
     feed_page_size: int = 1000

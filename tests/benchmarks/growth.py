@@ -1,0 +1,154 @@
+"""What a sync and a qualify pass cost: a first one, one with nothing new, one with a thousand changes;
+by the number of customers and of open bookings."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from stcli.sandbox.settings import SandboxSettings
+from tests.benchmarks.measuring import Bench, Ran, bench
+from tests.integration.conftest import FIELDS
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+CHANGES = 1_000
+TURNS = 3
+# Of a thousand customers twenty have this tag, so that everybody is known and few are enrolled.
+CAMPAIGN = f"""\
+leads:
+  action: create_booking
+  fields:
+{FIELDS}
+qualification:
+  method: booking_becomes_job_and_reaches
+  property: job_status
+  value: Completed
+sync:
+  type: ongoing
+  fields:
+    first_name: {{type: dynamic, from: name, transform: [first_name]}}
+    email:      {{type: dynamic, from: email}}
+  filter:
+    tags: [No Reward]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one size came to; the seconds of passes with nothing new are medians."""
+
+    customers: int
+    bookings: int
+    first_sync: Ran
+    first_qualify: Ran
+    status_seconds: float
+    idle_sync_seconds: float
+    idle_qualify_seconds: float
+    idle_requests: int
+    changed_seconds: float
+    changed_requests: int
+
+    @property
+    def ratio(self) -> float:
+        """Both passes with nothing new, to ``stcli status``."""
+        return (self.idle_sync_seconds + self.idle_qualify_seconds) / self.status_seconds
+
+
+def measure(customers: int) -> Cost:
+    bookings = customers // 10
+    settings = SandboxSettings(
+        customers=customers,
+        leads=2,
+        feed_page_size=5000,
+        feed_lag_seconds=0.0,
+        rf_requests_per_window=10**9,
+        st_requests_per_window=10**9,
+        request_log_size=1,
+    )
+    rates = {"STCLI_RF_RATE_PER_MINUTE": "900000", "STCLI_ST_RATE_PER_SECOND": "15000"}
+    with bench(settings, **rates) as at:
+        at.connect("spring-hvac", CAMPAIGN)
+        at.stcli("leads", "run")
+        first_sync = at.stcli("sync", "run", "--json")
+        _open_bookings(at, bookings)
+        first_qualify = at.stcli("qualify", "run", "--json")
+        at.stcli("sync", "run", "--json")
+        status, syncs, qualifies = [], [], []
+        for _ in range(TURNS):
+            status.append(at.stcli("status"))
+            syncs.append(at.stcli("sync", "run", "--json"))
+            qualifies.append(at.stcli("qualify", "run", "--json"))
+        idle = syncs[-1].document, qualifies[-1].document
+        assert not any(one["counts"][what] for one in idle for what in ("created", "updated"))
+        at.ask("/customers/rename", number=min(CHANGES, customers))
+        changed = at.stcli("sync", "run", "--json")
+        return Cost(
+            customers,
+            bookings,
+            first_sync,
+            first_qualify,
+            _median(status),
+            _median(syncs),
+            _median(qualifies),
+            sum(one["requests"]["servicetitan"] for one in idle),
+            changed.seconds,
+            changed.document["requests"]["servicetitan"],
+        )
+
+
+def _median(runs: list[Ran]) -> float:
+    return sorted(run.seconds for run in runs)[len(runs) // 2]
+
+
+def _open_bookings(at: Bench, number: int) -> None:
+    """Leads with bookings that nothing has become of, written into the state: to book a hundred
+    thousand through the API would take half an hour, and would leave the same rows."""
+    file = Path(at.environment["STCLI_HOME"], "state", "stcli.db")
+    now = datetime.now(UTC)
+    at_text = f"{now - timedelta(days=2):%Y-%m-%dT%H:%M:%S.%fZ}"
+    with closing(sqlite3.connect(file, timeout=30)) as sql, sql:
+        tenant, campaign = sql.execute("SELECT tenant, rf_campaign_id FROM ledger").fetchone()
+        ids = range(10**9, 10**9 + number)
+        sql.executemany(
+            "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
+            "external_id, booking_id, booked_on, updated_at) "
+            "VALUES (?, 'leads', ?, ?, 'spring-hvac', ?, 'booked', ?, ?, ?, ?)",
+            ((tenant, campaign, n, f"X{n}", f"X{n}", n, at_text, at_text) for n in ids),
+        )
+        sql.executemany(
+            "INSERT INTO qualifications (campaign, tenant, user_id, code, state, due, changed_at) "
+            "VALUES ('spring-hvac', ?, ?, ?, 'open', 1, ?)",
+            ((tenant, n, f"X{n}", at_text) for n in ids),
+        )
+
+
+def run(sizes: tuple[int, ...] = SIZES) -> str:
+    """The table of every size."""
+    headers = (
+        "customers", "first sync", "peak", "open bookings", "first qualify", "peak", "status",
+        "idle sync", "idle qualify", "idle, to status", "idle ST requests", "1,000 changes",
+        "ST requests",
+    )  # fmt: skip
+    rows = [f"| {' | '.join(headers)} |", "|---" * len(headers) + "|"]
+    for size in sizes:
+        cost = measure(size)
+        cells = (
+            f"{cost.customers:,}",
+            f"{cost.first_sync.seconds:.1f} s",
+            f"{cost.first_sync.peak_mb:.0f} MB",
+            f"{cost.bookings:,}",
+            f"{cost.first_qualify.seconds:.1f} s",
+            f"{cost.first_qualify.peak_mb:.0f} MB",
+            f"{cost.status_seconds:.2f} s",
+            f"{cost.idle_sync_seconds:.2f} s",
+            f"{cost.idle_qualify_seconds:.2f} s",
+            f"{cost.ratio:.2f}",
+            str(cost.idle_requests),
+            f"{cost.changed_seconds:.2f} s",
+            str(cost.changed_requests),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)

@@ -1,0 +1,155 @@
+"""Runs of commands and of a sandbox in a process of its own, and figures with their noise."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from stcli.sandbox.server import RunningSandbox
+from stcli.sandbox.settings import SandboxSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Several measurements of one thing."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({min(self.values):.2f} to {max(self.values):.2f})"
+
+
+def ratios(these: Sequence[float], those: Sequence[float]) -> Spread:
+    """Each of these to its partner of the same turn."""
+    return Spread(tuple(a / b for a, b in zip(these, those, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One finished process: what it printed, its seconds by the clock and on the processor, its peak
+    memory in MB."""
+
+    out: str
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+def timed(words: Sequence[str], environment: dict[str, str], *, ends: Sequence[int] = (0,)) -> Ran:
+    """Run a command to its end; the system's own accounting."""
+    began = time.monotonic()
+    with subprocess.Popen(
+        words,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out = process.stdout.read()
+        err = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - began
+    if process.returncode not in ends:
+        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {out}{err}")
+    unit = 1024 if sys.platform != "darwin" else 1024 * 1024
+    return Ran(out, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
+
+
+def stcli_words(*words: str) -> list[str]:
+    return [sys.executable, "-m", "stcli", *words]
+
+
+@dataclass
+class Bench:
+    """A sandbox in a process of its own and homes of campaigns on it."""
+
+    environment: dict[str, str]
+    control: str
+    steps: Sequence[tuple[str, ...]]
+    homes: list[Path] = field(default_factory=list)
+
+    def stcli(self, *words: str, ends: Sequence[int] = (0,)) -> Ran:
+        return timed(stcli_words(*words), self.environment, ends=ends)
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """A control route: POST with a body, GET without."""
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(self.control + path, data=data)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def connect(self, name: str, text: str, *options: str) -> None:
+        """A connected campaign whose file says this behind its first lines."""
+        tenant, approve, finalize = self.steps
+        self.stcli("connect", name, *tenant, *options)
+        self.stcli(*approve, name)
+        self.stcli("finalize", name, *finalize)
+        file = Path(self.environment["STCLI_HOME"], "campaigns", f"{name}.yaml")
+        head = file.read_text(encoding="utf-8").partition("leads:")[0]
+        file.write_text(head + text, encoding="utf-8")
+
+
+@contextmanager
+def bench(settings: SandboxSettings, **variables: str) -> Iterator[Bench]:
+    """A sandbox with these settings and a fresh home; ``variables`` for every command."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    server = context.Process(target=_serve, args=(settings, there), daemon=True)
+    server.start()
+    try:
+        urls, control, steps = here.recv()
+        with tempfile.TemporaryDirectory(prefix="stcli-bench-") as home:
+            environment = {**os.environ, **urls, "STCLI_HOME": home, **variables}
+            yield Bench(environment, control, steps)
+    finally:
+        here.close()
+        server.terminate()
+        server.join()
+
+
+def _serve(settings: SandboxSettings, line: Connection) -> None:
+    """A sandbox until the other end of the line is closed."""
+    with RunningSandbox(settings) as sandbox:
+        known = sandbox.credentials
+        secrets = {
+            "STCLI_RF_TOKEN": known.rf_token,
+            "STCLI_ST_APP_KEY": known.app_key,
+            "STCLI_ST_CLIENT_SECRET": known.client_secret,
+        }
+        provider = str(known.booking_provider)
+        steps = (
+            ("--tenant-id", str(known.tenant_id)),
+            ("requests", "approve"),
+            ("--client-id", known.client_id, "--booking-provider", provider),
+        )
+        line.send((sandbox.environment() | secrets, sandbox.control_url, steps))
+        try:
+            line.recv()
+        except EOFError:
+            return

@@ -1,0 +1,64 @@
+"""The sync pass's own reading of customers and contacts, by itself: prints its seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from stcli.clients.ratelimit import RateLimiter
+from stcli.clients.retry import RetryPolicy
+from stcli.clients.servicetitan.client import ServiceTitanClient
+from stcli.domain.secret import Secret
+from stcli.store.engine import open_sqlite
+from stcli.store.migrations import migrate
+from stcli.store.state import State
+from stcli.usecases.passes.concurrency import StateThread, StopSignal
+from stcli.usecases.passes.feeds import customers_up_to_date
+from stcli.usecases.passes.progress import Unwatched
+
+
+async def read(url: str, tenant: int, folder: Path) -> float:
+    file = folder / "stcli.db"
+    database = open_sqlite(file)
+    migrate(database, version="0", file=file, backups=folder)
+    in_state = StateThread()
+    client = ServiceTitanClient(
+        api_url=url,
+        auth_url=url,
+        tenant_id=tenant,
+        provider_id=1,
+        client_id="c",
+        client_secret=Secret("s"),
+        app_key=Secret("k"),
+        limiter=RateLimiter(folder / "limits.db"),
+        rate_per_second=10_000.0,
+        tokens_folder=None,
+        timeout_seconds=100.0,
+        retry=RetryPolicy(),
+    )
+    async with client as crm:
+        # Of a pass's context the reading uses no more than this.
+        context = SimpleNamespace(
+            crm=crm,
+            state=State(database),
+            in_state=in_state,
+            stop=StopSignal(),
+            progress=Unwatched(),
+            tenant=f"production:{tenant}",
+            now=lambda: datetime.now(UTC),
+        )
+        began = time.monotonic()
+        await customers_up_to_date(cast("Any", context))
+        took = time.monotonic() - began
+    in_state.close()
+    database.close()
+    return took
+
+
+if __name__ == "__main__":
+    print(asyncio.run(read(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))))
