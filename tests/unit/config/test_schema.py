@@ -308,9 +308,9 @@ def test_patterns_end_soon(pattern: str) -> None:
     """On the longest text that nearly fits, so that no editor hangs."""
     expression = re.compile(pattern)
     for part in ("{code} ", "{{", "x", "0", "{meta.x}{", "9.9"):
-        started = time.monotonic()
+        started = time.process_time()
         expression.search(part * 500 + "{")
-        assert time.monotonic() - started < 1
+        assert time.process_time() - started < 5
 
 
 def test_there_are_many_mutants() -> None:
