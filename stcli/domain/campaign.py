@@ -25,6 +25,7 @@ from stcli.domain.settings_types import (
     Version,
     WholeNumber,
     Written,
+    left_out,
 )
 from stcli.errors import ConfigurationError
 
@@ -87,7 +88,7 @@ class BookingTab(Written):
     action: Action = Action.NOTHING
     since: Day | None = None
     existing_customers: ExistingCustomers = ExistingCustomers.SEND
-    limits: BookingLimits = BookingLimits()
+    limits: BookingLimits = left_out(BookingLimits)
     fields: Mappings = Field(default_factory=dict)
 
 
@@ -131,8 +132,8 @@ class Qualification(Written):
     ) = None
     hold_days: Annotated[int, Field(ge=0, le=LONGEST_HOLD_DAYS), ReadWholeNumber] = 0
     on_cancel: OnCancel = OnCancel.KEEP
-    conditions: Conditions = Conditions()
-    limits: QualificationLimits = QualificationLimits()
+    conditions: Conditions = left_out(Conditions)
+    limits: QualificationLimits = left_out(QualificationLimits)
 
     @model_validator(mode="after")
     def _value_belongs_to_the_method(self) -> Self:
@@ -165,10 +166,10 @@ class SyncTab(Written):
     type: SyncType
     fields: Mappings = Field(default_factory=dict)
     return_fields: Mappings = Field(default_factory=dict)
-    filter: SyncFilter = SyncFilter()
+    filter: SyncFilter = left_out(SyncFilter)
     welcome_mail: Switch = False
     refresh: Annotated[str, Field(pattern=DURATION)] = "1d"
-    limits: SyncLimits = SyncLimits()
+    limits: SyncLimits = left_out(SyncLimits)
 
 
 class Consent(Written):
@@ -181,11 +182,11 @@ class CampaignConfig(Written):
     version: Version
     referral_campaign: FilledText
     servicetitan: ServiceTitanSettings
-    leads: BookingTab = BookingTab()
-    referrers: ReferrersTab = ReferrersTab()
-    qualification: Qualification = Qualification()
+    leads: BookingTab = left_out(BookingTab)
+    referrers: ReferrersTab = left_out(ReferrersTab)
+    qualification: Qualification = left_out(Qualification)
     sync: SyncTab | None = None
-    consent: Consent = Consent()
+    consent: Consent = left_out(Consent)
 
     def booking_tab(self, tab: Tab) -> BookingTab:
         """The settings of ``leads`` or ``referrers``."""
@@ -243,7 +244,7 @@ class AccountSettings(Written):
     secrets: dict[Literal["rf_token", "st_app_key", "st_client_secret"], SecretCommand] = Field(
         default_factory=dict
     )
-    alarms: Alarms = Alarms()
+    alarms: Alarms = left_out(Alarms)
 
 
 class SecretCommand(Written):

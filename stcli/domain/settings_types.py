@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Model = TypeVar("Model", bound=BaseModel)
 
 MOST_DIGITS = 18
 HIGHEST_NUMBER = 10**MOST_DIGITS - 1
@@ -21,9 +23,19 @@ DAY = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 
 
 class Written(BaseModel):
-    """Base of everything that is read from a file of a person."""
+    """Base of everything that is read from a file of a person.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    What validates a model is built when it is first used: a file is validated by the outermost model
+    alone, and each command pays for that one only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
+
+
+def left_out(model: type[Model]) -> Any:
+    """The default of a part that the file leaves out: the model with all its own defaults, made
+    without validation, which would have to be built for it."""
+    return Field(default_factory=model.model_construct)
 
 
 def _read_switch(value: Any) -> Any:
