@@ -295,7 +295,7 @@ def _use_referral_factory(ask: Recorder) -> None:
 def story() -> Iterator[tuple[list[Exchange], list[Exchange], RunningSandbox]]:
     """Everything the sandbox can do, done once: ServiceTitan's answers, Referral Factory's."""
     settings = SandboxSettings(st_requests_per_window=10_000)
-    with RunningSandbox(settings) as sandbox, httpx.Client(trust_env=False) as client:
+    with RunningSandbox(settings) as sandbox, httpx.Client(trust_env=False, verify=False) as client:
         ask = Recorder(sandbox, client)
         _use_bookings(ask)
         _use_lists(ask)

@@ -10,10 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from stcli.sandbox.server import RunningSandbox
-from tests.integration.conftest import Cli, World
+from tests.integration.conftest import PLAIN, Cli, World
 
 SYNC = """\
 sync:
@@ -69,25 +67,23 @@ class Office:
     def read(self, path: str, **query: Any) -> Any:
         """A real, authorised read of the ServiceTitan API."""
         known = self.sandbox.credentials
-        answer = httpx.get(
+        answer = PLAIN.get(
             f"{self.sandbox.st_api_url}/crm/v2/tenant/{known.tenant_id}{path}",
             params=query,
             headers={"Authorization": f"Bearer {self._token}", "ST-App-Key": known.app_key},
-            trust_env=False,
         )
         return answer.raise_for_status().json()
 
     @cached_property
     def _token(self) -> str:
         known = self.sandbox.credentials
-        answer = httpx.post(
+        answer = PLAIN.post(
             f"{self.sandbox.st_auth_url}/connect/token",
             data={
                 "grant_type": "client_credentials",
                 "client_id": known.client_id,
                 "client_secret": known.client_secret,
             },
-            trust_env=False,
         )
         return str(answer.raise_for_status().json()["access_token"])
 

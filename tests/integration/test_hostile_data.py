@@ -67,8 +67,15 @@ def test_json_holds_what_was_typed_and_is_still_json(hostile, cli) -> None:
 
 
 @pytest.mark.parametrize("sandbox", [SandboxSettings(leads=150, customers=10)], indirect=True)
-def test_campaigns_side_by_side_keep_the_tenants_limit(connected, cli, world, home) -> None:
-    """Two processes, two campaigns, one tenant: never more than sixty in a second, no 429."""
+def test_campaigns_side_by_side_keep_the_tenants_limit(
+    connected, cli, world, home, monkeypatch
+) -> None:
+    """Two processes, two campaigns, one tenant: together no faster than one may be, no 429.
+
+    Each alone may use fifty of the sixty in a second, so both by themselves would be far beyond it;
+    the rest is left to a machine with other work, which delivers requests unevenly.
+    """
+    monkeypatch.setenv("STCLI_ST_RATE_PER_SECOND", "50")
     referral = next(
         c["code"]
         for c in cli("campaigns", "--json").document["campaigns"]

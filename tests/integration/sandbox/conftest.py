@@ -121,7 +121,7 @@ def start() -> Iterator[Start]:
 
         def started(**settings: Any) -> Servers:
             sandbox = stack.enter_context(RunningSandbox(SandboxSettings(**settings)))
-            client = stack.enter_context(httpx.Client(trust_env=False, timeout=5))
+            client = stack.enter_context(httpx.Client(trust_env=False, verify=False, timeout=5))
             return Servers(sandbox, client)
 
         yield started
