@@ -20,11 +20,10 @@ from stcli import __version__
 from stcli.config.files import CampaignFiles
 from stcli.config.load import load_settings
 from stcli.domain.campaign import AccountSettings, CampaignConfig, Tab
-from stcli.domain.connection import Connection, Proof
+from stcli.domain.connection import Connection, Environment, Proof
 from stcli.domain.ids import CampaignName
 from stcli.domain.mapping.validate import TabVerdict
 from stcli.domain.outcome import PassKind, PassResult
-from stcli.domain.records import Environment
 from stcli.domain.secret import Secret
 from stcli.errors import (
     ConfigurationError,
@@ -54,7 +53,8 @@ if TYPE_CHECKING:
     from stcli.usecases.passes.concurrency import StopSignal
     from stcli.usecases.passes.context import PassOptions
     from stcli.usecases.passes.progress import Progress
-    from stcli.usecases.passes.runner import Subject, Workplace
+    from stcli.usecases.passes.runner import Workplace
+    from stcli.usecases.passes.subject import Subject
     from stcli.usecases.ports import CrmGateway
     from stcli.usecases.preview import Request
 
@@ -563,14 +563,14 @@ class Application:
         )
 
     def subject(self, name: CampaignName) -> Subject:
-        from stcli.usecases.passes.runner import Subject
+        from stcli.usecases.passes.subject import Subject
 
         loaded = self.files.load(name)
         return Subject(name, loaded.config, loaded.verdicts, loaded.problems)
 
     def passes_of(self, subject: Subject) -> list[PassKind]:
         """The passes that ``run`` runs for a campaign."""
-        from stcli.usecases.passes.runner import passes_in_use, tenant_key
+        from stcli.usecases.passes.subject import passes_in_use, tenant_key
 
         progress = self.state.enrolments.progress(subject.name)
         # What was imported from another tenant is no import of this one.
@@ -608,8 +608,8 @@ class Application:
             Systems,
             counts_max_age,
             not_started,
-            refuse_unready,
         )
+        from stcli.usecases.passes.subject import refuse_unready
 
         if not keep_going:
             for kind, subject in wanted:

@@ -84,7 +84,7 @@ def _action_words(words: list[str]) -> tuple[str | None, BookingTabName, ActionN
 
 def _switch(app: Application, name: CampaignName, tab: Tab, action: str, *, backfill: bool) -> None:
     from stcli.cli import running
-    from stcli.usecases.passes.runner import tenant_key
+    from stcli.usecases.passes.subject import tenant_key
     from stcli.usecases.switching import Switching
 
     config = app.settings_of(name)

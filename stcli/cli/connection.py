@@ -9,7 +9,7 @@ import typer
 from stcli.cli.arguments import AsJson, Campaign, OptionalCampaign, Yes, filled
 from stcli.cli.output import emit, line, note
 from stcli.cli.session import application, update_schema
-from stcli.domain.records import Environment
+from stcli.domain.connection import Environment
 from stcli.errors import ApiError, CredentialsMissing, ExitCode
 
 if TYPE_CHECKING:

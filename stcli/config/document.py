@@ -17,6 +17,7 @@ import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -35,9 +36,19 @@ DocumentPath: TypeAlias = tuple[str | int, ...]
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _BREAK = re.compile(r"\r\n|\r|\n")
-_UNWANTED = re.compile(
-    "[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
+
+
+@cache
+def _unwanted(*, is_ascii: bool) -> re.Pattern[str]:
+    """What may not stand in a file. Of all of Unicode that takes long to compile, and most files are
+    ASCII."""
+    return re.compile(
+        "[^\t\n\r -~]"
+        if is_ascii
+        else "[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    )
+
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -308,7 +319,7 @@ class _Reader:
 
     def _without_unwanted(self) -> str:
         """The text with unusable characters noted and replaced one to one, so places stay true."""
-        for match in _UNWANTED.finditer(self.text):
+        for match in _unwanted(is_ascii=self.text.isascii()).finditer(self.text):
             code = ord(match.group())
             if 0xDC80 <= code <= 0xDCFF:
                 message = f"byte 0x{code - 0xDC00:02X} is not UTF-8"
@@ -322,7 +333,8 @@ class _Reader:
             self._note(match.start(), message, hint, with_path=False)
             if code == 0:
                 raise _Stopped  # a binary file, or another encoding: all else would be noise
-        return _UNWANTED.sub("\ufffd", self.text) if self.problems else self.text
+        unwanted = _unwanted(is_ascii=self.text.isascii())
+        return unwanted.sub("\ufffd", self.text) if self.problems else self.text
 
     def _take(self, event: yaml.Event) -> None:
         assert event.start_mark is not None

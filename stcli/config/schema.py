@@ -27,7 +27,7 @@ from stcli.domain.catalog import (
     catalogue_of,
     open_prefix,
 )
-from stcli.domain.mapping.apply import FIXED_INSTANT
+from stcli.domain.mapping.instants import FIXED_INSTANT
 from stcli.domain.mapping.transforms import KEEPS_DIFFERENT_APART, TRANSFORMS
 from stcli.domain.settings_types import AMOUNT, DAY, MOST_DIGITS
 

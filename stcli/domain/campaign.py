@@ -8,10 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stcli.domain.connection import Proof
+from stcli.domain.connection import Environment, Proof
 from stcli.domain.ids import CampaignName, ProviderId, TenantId
 from stcli.domain.mapping.rules import Rule
-from stcli.domain.records import Environment
 from stcli.domain.settings_types import (
     DURATION,
     Amount,
@@ -236,6 +235,12 @@ class Alarms(Written):
     repeat: Duration = "1d"
 
 
+class SecretCommand(Written):
+    """A program whose output is the secret, as a list of words; no shell is involved."""
+
+    command: tuple[FilledText, ...] = Field(min_length=1)
+
+
 class AccountSettings(Written):
     """``settings.yaml``: what holds for all campaigns of this home."""
 
@@ -245,15 +250,6 @@ class AccountSettings(Written):
         default_factory=dict
     )
     alarms: Alarms = left_out(Alarms)
-
-
-class SecretCommand(Written):
-    """A program whose output is the secret, as a list of words; no shell is involved."""
-
-    command: tuple[FilledText, ...] = Field(min_length=1)
-
-
-AccountSettings.model_rebuild()
 
 
 def in_use(config: CampaignConfig) -> tuple[Tab, ...]:

@@ -11,8 +11,14 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from stcli.domain.ids import CampaignName, ProviderId, RfCampaignId, TenantId
-from stcli.domain.records import Environment
 from stcli.errors import IllegalTransition
+
+
+class Environment(StrEnum):
+    """Which of ServiceTitan's two installations a tenant lives in."""
+
+    PRODUCTION = "production"
+    INTEGRATION = "integration"
 
 
 class State(StrEnum):

@@ -23,13 +23,6 @@ from stcli.domain.ids import (
 )
 
 
-class Environment(StrEnum):
-    """Which of ServiceTitan's two installations a tenant lives in."""
-
-    PRODUCTION = "production"
-    INTEGRATION = "integration"
-
-
 class PersonType(StrEnum):
     """Referral Factory's own words for the two roles."""
 

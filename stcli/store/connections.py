@@ -6,9 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import RowMapping
 
-from stcli.domain.connection import Connection, Proof, State
+from stcli.domain.connection import Connection, Environment, Proof, State
 from stcli.domain.ids import CampaignName, ProviderId, RfCampaignId, TenantId
-from stcli.domain.records import Environment
 from stcli.store.engine import Database, optional_instant, utc_text
 
 _UPSERT = """INSERT INTO connections VALUES (

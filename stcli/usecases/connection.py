@@ -16,6 +16,7 @@ from stcli.domain.campaign import CampaignConfig
 from stcli.domain.connection import (
     ESCALATE_AFTER_BUSINESS_DAYS,
     Connection,
+    Environment,
     Proof,
     State,
     Step,
@@ -25,7 +26,7 @@ from stcli.domain.connection import (
 )
 from stcli.domain.ids import CampaignName, ProviderId, TenantId
 from stcli.domain.nearest import suggestion
-from stcli.domain.records import Booking, Environment
+from stcli.domain.records import Booking
 from stcli.domain.secret import Secret
 from stcli.errors import (
     ApiError,

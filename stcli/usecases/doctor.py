@@ -17,7 +17,7 @@ from stcli.errors import ConfigurationError, CredentialsRefused, ExitCode, Stcli
 from stcli.store.state import State
 from stcli.usecases.campaign_lookup import find_campaign
 from stcli.usecases.connection import OpenCrm, prove
-from stcli.usecases.passes.runner import Subject, passes_in_use, refuse_unready
+from stcli.usecases.passes.subject import Subject, passes_in_use, refuse_unready
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 from stcli.usecases.report import SCHEMA_VERSION
 

@@ -15,7 +15,7 @@ from stcli.store.ledger import LedgerScope, LedgerState
 from stcli.store.locks import Locks
 from stcli.store.state import State
 from stcli.usecases.campaign_lookup import find_campaign
-from stcli.usecases.passes.runner import tenant_key
+from stcli.usecases.passes.subject import tenant_key
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 
 

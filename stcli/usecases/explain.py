@@ -20,7 +20,7 @@ from stcli.store.state import State
 from stcli.usecases.evidence import known_person
 from stcli.usecases.passes.job_evidence import gather
 from stcli.usecases.passes.options import resolve_conditions
-from stcli.usecases.passes.runner import tenant_key
+from stcli.usecases.passes.subject import tenant_key
 from stcli.usecases.ports import CrmGateway
 from stcli.usecases.report import SCHEMA_VERSION, instant
 

@@ -14,7 +14,7 @@ from stcli.errors import ConfigurationError
 from stcli.store.runs import Run
 from stcli.store.state import State
 from stcli.usecases.connection import waiting_text
-from stcli.usecases.passes.runner import tenant_key
+from stcli.usecases.passes.subject import tenant_key
 from stcli.usecases.readiness import TabStatus, tab_status
 from stcli.usecases.report import SCHEMA_VERSION, instant
 

@@ -13,7 +13,7 @@ from stcli.store.canaries import CanaryState
 from stcli.store.feeds import Feed
 from stcli.store.locks import Locks
 from stcli.store.state import State
-from stcli.usecases.passes.runner import tenant_key
+from stcli.usecases.passes.subject import tenant_key
 from stcli.usecases.report import SCHEMA_VERSION, instant
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol, assert_never
 
 from stcli.domain import catalog
 from stcli.domain.mapping import template
+from stcli.domain.mapping.instants import read_instant
 from stcli.domain.mapping.rules import Dynamic, ManualInput, ManualSelect, Rule, Template
 from stcli.domain.mapping.transforms import apply_transforms
 from stcli.domain.records import (
@@ -25,7 +26,6 @@ from stcli.domain.records import (
     NamedOption,
     Person,
 )
-from stcli.domain.settings_types import DAY
 
 Options = Mapping[str, Sequence[NamedOption]]
 """For each target that takes a name or an id: what the tenant has."""
@@ -228,24 +228,6 @@ def _instant(value: str) -> datetime | None:
     if instant is None:
         raise _Unfit("start is not a date and time such as 2026-12-01T15:00:00Z")
     return instant
-
-
-FIXED_INSTANT = (
-    rf"^\s*{DAY}"
-    r"([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
-    r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?\s*$"
-)
-"""How a campaign file writes a day and time; what servers send may be any ISO 8601."""
-
-
-def read_instant(text: str) -> datetime | None:
-    """The instant that an ISO 8601 text names, in UTC (which a text without zone means); None where
-    it is none."""
-    try:
-        instant = datetime.fromisoformat(text)
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _id_of(target: str, values: Mapping[str, str], options: Options) -> int | None:

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from stcli.domain import catalog
 from stcli.domain.mapping import template
-from stcli.domain.mapping.apply import FIXED_INSTANT, read_instant
+from stcli.domain.mapping.instants import FIXED_INSTANT, read_instant
 from stcli.domain.mapping.rules import (
     Dynamic,
     ManualInput,

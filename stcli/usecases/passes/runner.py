@@ -5,29 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stcli.current_run import current_run
-from stcli.domain.campaign import Action, CampaignConfig, Method, SyncType, Tab
+from stcli.domain.campaign import CampaignConfig, Tab
 from stcli.domain.catalog import COUNT_SOURCES
-from stcli.domain.connection import Connection, State, describe, next_step
 from stcli.domain.ids import CampaignName, RunId
 from stcli.domain.mapping.rules import sources_of
-from stcli.domain.mapping.validate import TabVerdict
 from stcli.domain.outcome import Failure, PassKind, PassResult, Tally
 from stcli.domain.settings_types import duration
 from stcli.errors import (
-    ConfigurationError,
     CredentialsRefused,
     Interrupted,
-    NotConnected,
-    Problem,
     RecordNotFound,
     RecordRejected,
-    SetupRequired,
     StcliError,
     Terminated,
     UnexpectedAnswer,
@@ -42,6 +36,7 @@ from stcli.usecases.passes.people import PeopleReader
 from stcli.usecases.passes.progress import Progress
 from stcli.usecases.passes.qualify import run_qualify
 from stcli.usecases.passes.return_fields import run_return
+from stcli.usecases.passes.subject import Subject, refuse_unready, tenant_key
 from stcli.usecases.passes.sync import run_sync
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 from stcli.usecases.report import pass_document
@@ -50,16 +45,6 @@ STOP_SECONDS = 2.0
 """A stop has to end within five seconds."""
 
 log = logging.getLogger("stcli.passes")
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The campaign a pass works on: its settings and what the catalogue says of them."""
-
-    name: CampaignName
-    config: CampaignConfig
-    verdicts: dict[Tab, TabVerdict]
-    problems: Callable[[Tab], Sequence[Problem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,107 +246,9 @@ def _of_the_pass(error: StcliError) -> StcliError:
     return error
 
 
-def tenant_key(config: CampaignConfig) -> str:
-    """Names a tenant in the state: production and integration may use the same number."""
-    return f"{config.servicetitan.environment.value}:{config.servicetitan.tenant_id}"
-
-
 def new_run_id(now: datetime) -> RunId:
     """Sorts by time; unique without asking anybody."""
     return RunId(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}")
-
-
-def passes_in_use(config: CampaignConfig, *, is_imported: bool = False) -> list[PassKind]:
-    """The passes of ``run``, in its order. ``is_imported``: the one-time sync was done, and has
-    nothing to do any more."""
-    kinds: list[PassKind] = []
-    if config.sync is not None and not (is_imported and config.sync.type is SyncType.ONE_TIME):
-        kinds.append(PassKind.SYNC)
-    if config.leads.action is Action.CREATE_BOOKING:
-        kinds.append(PassKind.LEADS)
-    if config.referrers.action is Action.CREATE_BOOKING:
-        kinds.append(PassKind.REFERRERS)
-    if config.qualification.method is not Method.DO_NOT_QUALIFY:
-        kinds.append(PassKind.QUALIFY)
-    if config.sync is not None and config.sync.return_fields:
-        kinds.append(PassKind.RETURN)
-    return kinds
-
-
-def refuse_unready(connection: Connection, subject: Subject, kind: PassKind) -> None:
-    """Raise what keeps a pass from running: the connection first, then the settings."""
-    name = subject.name
-    if connection.state is not State.CONNECTED:
-        raise NotConnected(f"{name} is {describe(connection.state)}", next_step(connection))
-    if connection.proof is None or subject.config.proof != connection.proof:
-        raise NotConnected(
-            f"the campaign file of {name} no longer says what finalize proved "
-            f"({', '.join(_differences(connection, subject.config)) or 'its connection values'})",
-            f"Put the old value back, or prove the new one with: stcli finalize {name}",
-        )
-    if kind in (PassKind.LEADS, PassKind.REFERRERS):
-        _refuse_unmapped(subject, Tab(kind.value))
-    if kind in (PassKind.SYNC, PassKind.RETURN):
-        _refuse_unsynced(subject, kind)
-
-
-def _differences(connection: Connection, config: CampaignConfig) -> list[str]:
-    proof, settings = connection.proof, config.servicetitan
-    if proof is None:
-        return []
-    return [
-        f"servicetitan.{name}"
-        for name, proved, written in (
-            ("environment", proof.environment, settings.environment),
-            ("tenant_id", proof.tenant_id, settings.tenant_id),
-            ("client_id", proof.client_id, settings.client_id),
-            ("booking_provider", proof.booking_provider, settings.booking_provider),
-        )
-        if proved != written
-    ]
-
-
-def _refuse_unmapped(subject: Subject, tab: Tab) -> None:
-    if subject.config.booking_tab(tab).action is Action.NOTHING:
-        raise ConfigurationError(
-            f"{tab.value}.action of {subject.name} is nothing, so there is nothing to run",
-            f"Switch it on with: stcli action {subject.name} {tab.value} create_booking",
-        )
-    _refuse_faulty(subject, tab)
-
-
-def _refuse_unsynced(subject: Subject, kind: PassKind) -> None:
-    settings, name = subject.config.sync, subject.name
-    if settings is None:
-        raise ConfigurationError(
-            f"{name} has no sync tab, so there is nothing to run",
-            f"Set it up with: stcli sync setup {name}",
-        )
-    if kind is PassKind.RETURN and not settings.return_fields:
-        raise ConfigurationError(
-            f"{name} has no return fields, so there is nothing to write back",
-            f"Set them up with: stcli sync setup {name}",
-        )
-    _refuse_faulty(subject, Tab(kind.value))
-
-
-def _refuse_faulty(subject: Subject, tab: Tab) -> None:
-    verdict = subject.verdicts[tab]
-    problems = list(subject.problems(tab))
-    if verdict.missing:
-        raise SetupRequired(
-            f"Setup Required: {tab.value} of {subject.name} has no mapping for "
-            + ", ".join(verdict.missing),
-            f"See them with: stcli map show {subject.name} --tab {tab.value}",
-            problems,
-        )
-    if problems:
-        raise ConfigurationError(
-            f"the mapping of {tab.value} of {subject.name} has {len(problems)} "
-            f"problem{'s' if len(problems) > 1 else ''}",
-            f"See: stcli map validate {subject.name}",
-            problems,
-        )
 
 
 def counts_max_age(configs: Iterable[CampaignConfig]) -> timedelta | None:
@@ -396,16 +283,3 @@ def not_started(
         tally=Tally(),
         error=error,
     )
-
-
-__all__ = [
-    "Passes",
-    "Subject",
-    "Systems",
-    "Workplace",
-    "counts_max_age",
-    "not_started",
-    "passes_in_use",
-    "refuse_unready",
-    "tenant_key",
-]
