@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stcli.domain.connection import Connection, Proof
+from stcli.domain.connection import Connection, Environment, Proof
 from stcli.domain.connection import State as Stage
 from stcli.domain.ids import (
     BookingId,
@@ -26,7 +26,6 @@ from stcli.domain.ids import (
     TenantId,
     UserId,
 )
-from stcli.domain.records import Environment
 from stcli.errors import ExitCode, Interrupted, StateError
 from stcli.store import engine
 from stcli.store.engine import Database, open_sqlite, optional_instant, utc_instant, utc_text

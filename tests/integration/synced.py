@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
@@ -67,12 +68,15 @@ class Office:
     def read(self, path: str, **query: Any) -> Any:
         """A real, authorised read of the ServiceTitan API."""
         known = self.sandbox.credentials
-        answer = PLAIN.get(
-            f"{self.sandbox.st_api_url}/crm/v2/tenant/{known.tenant_id}{path}",
-            params=query,
-            headers={"Authorization": f"Bearer {self._token}", "ST-App-Key": known.app_key},
-        )
-        return answer.raise_for_status().json()
+        while True:
+            answer = PLAIN.get(
+                f"{self.sandbox.st_api_url}/crm/v2/tenant/{known.tenant_id}{path}",
+                params=query,
+                headers={"Authorization": f"Bearer {self._token}", "ST-App-Key": known.app_key},
+            )
+            if answer.status_code != 429:
+                return answer.raise_for_status().json()
+            time.sleep(float(answer.headers["Retry-After"]))
 
     @cached_property
     def _token(self) -> str:
