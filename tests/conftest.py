@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,27 @@ if not os.environ.get("STCLI_TEST_EXAMPLES"):
 def pytest_xdist_auto_num_workers() -> int:
     """Many tests wait for a server, a process or a clock, so there is work for three times the cores."""
     return (os.cpu_count() or 1) * 3
+
+
+LONG = frozenset(
+    "test_chaos test_exactly_once test_image test_installed test_scheduled test_sync_at_size "
+    "test_sync_stops test_tutorial".split()
+)
+"""Files whose tests take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each worker begins with its share of the long tests, so that the last ones to end are short.
+    pytest-xdist hands the workers equal parts of the list, one after the other."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.path.stem in LONG]
+    short = iter([item for item in items if item.path.stem not in LONG])
+    size, rest = divmod(len(items), workers)
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        own = long[worker::workers]
+        ordered += [*own, *islice(short, max(size + (worker < rest) - len(own), 0))]
+    items[:] = [*ordered, *short]
 
 
 class MemoryKeyring(keyring.backend.KeyringBackend):
