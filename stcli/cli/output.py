@@ -15,7 +15,6 @@ from typing import TextIO
 
 from stcli.cli.masking import masked_error, with_masked_errors
 from stcli.errors import ConfigurationError, StateError, StcliError
-from stcli.usecases.report import error_document
 
 
 def plain(text: object) -> str:
@@ -140,6 +139,8 @@ def _drawn(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 def show_error(error: StcliError, *, as_json: bool) -> None:
     """An error with its problems and its next step; under ``--json`` as the only document."""
     if as_json:
+        from stcli.usecases.report import error_document
+
         _write(json_text(error_document(error), indent=2))
         flush()
         return

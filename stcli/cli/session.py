@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stcli.cli.output import note
 from stcli.cli.signals import check_stop, stop_reason
 from stcli.errors import StateError, UsageError
 from stcli.paths import find_home
@@ -38,6 +37,7 @@ def log_place() -> str:
 
 def warn_without_log() -> None:
     """What runs unattended should not go without its log unsaid."""
+    from stcli.cli.output import note
     from stcli.machine import unwritable_log
 
     reason = unwritable_log(find_home(os.environ))

@@ -29,8 +29,11 @@ CAMPAIGN = Path(__file__).parents[2] / "configs" / "leads-and-qualification.yaml
 @pytest.mark.parametrize(
     ("words", "never"),
     [
-        (("--version",), SERVERS | OF_THE_STATE | OF_A_PASS | OF_FILES | KEYRING | DRAWING),
-        (("--help",), SERVERS | OF_THE_STATE | OF_A_PASS | OF_FILES | KEYRING),
+        (
+            ("--version",),
+            {"stcli.domain"} | SERVERS | OF_THE_STATE | OF_A_PASS | OF_FILES | KEYRING | DRAWING,
+        ),
+        (("--help",), {"stcli.domain"} | SERVERS | OF_THE_STATE | OF_A_PASS | OF_FILES | KEYRING),
         (
             ("map", "validate"),
             SERVERS

@@ -31,8 +31,6 @@ from stcli.usecases.passes.options import resolve_filter
 FEW_UPDATES = 50
 """So many updates in one pass alarm nobody, however few referrers there are."""
 
-"""Form fields that are properties of a user of their own, not entries of ``meta``."""
-
 
 async def run_sync(context: PassContext) -> None:
     """The ``sync`` pass."""
