@@ -39,7 +39,7 @@ def test_a_newcomer_maps_what_is_required(connected, cli) -> None:
     )
     # source: manual input
     terminal.answer(r"source \(text", DOWN + "\r")
-    terminal.answer("for everyone", "Spring HVAC\r")
+    terminal.answer(", for everyone", "Spring HVAC\r")
     terminal.answer("no mapping for name, email")
     # name: a field, found by typing a part of its name
     terminal.answer(r"name \(text")
@@ -53,7 +53,7 @@ def test_a_newcomer_maps_what_is_required(connected, cli) -> None:
     terminal.answer("is empty")
     terminal.answer("no mapping for summary")
     terminal.answer(r"summary \(text", DOWN * 2 + "\r")
-    terminal.answer("a text with fields", "From {referrer.first_name}\r")
+    terminal.answer(", a text with fields", "From {referrer.first_name}\r")
     terminal.answer("no mapping for is_first_time_client")
     terminal.answer(r"is_first_time_client \(yes or no", DOWN * 2 + "\r")
     terminal.answer("which one")
@@ -106,7 +106,7 @@ def test_ctrl_c_in_the_middle_changes_nothing(connected, key) -> None:
     terminal = Terminal(*EDIT)
     terminal.answer("All required fields")
     terminal.answer(r"source \(text", DOWN + "\r")
-    terminal.answer("for everyone", "Other\r")
+    terminal.answer(", for everyone", "Other\r")
     terminal.answer(r"1 unsaved", key)
     assert terminal.end() == 130, terminal.text
     assert "Nothing was changed" in terminal.text
@@ -134,7 +134,7 @@ def test_leaving_with_unsaved_changes_asks(connected, choice, saved) -> None:
     terminal = Terminal(*EDIT)
     terminal.answer("All required fields")
     terminal.answer(r"source \(text", DOWN + "\r")
-    terminal.answer("for everyone", "\x15Other\r")
+    terminal.answer(", for everyone", "\x15Other\r")
     terminal.answer("1 unsaved", UP + "\r")
     terminal.answer("1 change is not saved", DOWN * 2 + "\r")
     terminal.answer("1 unsaved", UP + "\r")
@@ -150,7 +150,7 @@ def test_a_narrow_window_without_colour(connected) -> None:
     terminal = Terminal(*EDIT, columns=40, NO_COLOR="1")
     terminal.answer("All required")
     terminal.answer(r"source \(text", DOWN + "\r")
-    terminal.answer("for everyone", "\x15Narrow\r")
+    terminal.answer(", for everyone", "\x15Narrow\r")
     terminal.answer("1 unsaved", UP * 2 + "\r")
     assert terminal.end() == 0, terminal.text
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", terminal.seen)
@@ -163,7 +163,7 @@ def test_a_wrong_choice_is_told_and_asked_again(connected) -> None:
     terminal = Terminal(*EDIT)
     terminal.answer("All required fields", DOWN * 5 + "\r")
     terminal.answer(r"external_id \(text", DOWN + "\r")
-    terminal.answer("for everyone", "same\r")
+    terminal.answer(", for everyone", "same\r")
     terminal.answer("it must contain code or id", "")
     terminal.answer(r"external_id \(text", UP + "\r")
     terminal.answer("All required fields", UP * 6 + "\r")
@@ -177,7 +177,7 @@ def test_an_edit_of_the_file_meanwhile_is_not_lost(connected, cli) -> None:
     terminal = Terminal(*EDIT)
     terminal.answer("All required fields")
     terminal.answer(r"source \(text", DOWN + "\r")
-    terminal.answer("for everyone", "\x15Mine\r")
+    terminal.answer(", for everyone", "\x15Mine\r")
     terminal.child.expect("1 unsaved")
     edit(connected, ("{referrer.first_name}", "{referrer.email}"))
     terminal.child.send(UP * 2 + "\r")
@@ -194,7 +194,7 @@ def test_the_same_target_changed_meanwhile_is_told_first(connected, cli) -> None
     terminal = Terminal(*EDIT)
     terminal.answer("All required fields")
     terminal.answer(r"source \(text", DOWN + "\r")
-    terminal.answer("for everyone", "\x15Mine\r")
+    terminal.answer(", for everyone", "\x15Mine\r")
     terminal.child.expect("1 unsaved")
     assert cli("map", "set", "source", "--value", "Theirs").code == 0
     terminal.child.send(UP * 2 + "\r")
@@ -210,7 +210,7 @@ def test_what_could_not_be_saved_is_still_on_the_sheet(connected, cli) -> None:
     terminal = Terminal(*EDIT)
     terminal.answer("All required fields")
     terminal.answer(r"source \(text", DOWN + "\r")
-    terminal.answer("for everyone", "\x15Mine\r")
+    terminal.answer(", for everyone", "\x15Mine\r")
     terminal.child.expect("1 unsaved")
     edit(connected, ("version: 1", "version: 1\nbogus: 1"))
     terminal.child.send(UP * 2 + "\r")
@@ -240,7 +240,7 @@ def test_enter_leaves_a_value_as_it_is(connected) -> None:
     terminal = Terminal(*EDIT)
     terminal.answer("All required fields")
     terminal.answer(r"source \(text")
-    terminal.answer("for everyone")
+    terminal.answer(", for everyone")
     terminal.answer("All required fields", UP + "\r")
     assert terminal.end() == 0, terminal.text
     assert connected.read_bytes() == before
@@ -294,7 +294,7 @@ def test_ctrl_z_is_no_letter(connected) -> None:
     terminal = Terminal(*EDIT)
     terminal.answer("type to search", "\x1asour\r")
     terminal.answer(r"source \(text", DOWN + "\r")
-    terminal.answer("for everyone", "\x15\x1aMine\x1a\r")
+    terminal.answer(", for everyone", "\x15\x1aMine\x1a\r")
     terminal.answer("1 unsaved", UP * 2 + "\r")
     assert terminal.end() == 0, terminal.text
     assert "^Z" not in terminal.text
