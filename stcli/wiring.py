@@ -674,7 +674,7 @@ class Application:
             state = _open_state(copy, folder, self._check_stop)
             try:
                 with state.database.write() as sql:
-                    sql.exec_driver_sql("UPDATE locks SET held = 0")
+                    sql.execute("UPDATE locks SET held = 0")
                 yield Workplace(state, self._locks(state), sent)
             finally:
                 state.close()

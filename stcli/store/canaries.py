@@ -38,7 +38,7 @@ class Canaries:
 
     def of(self, tenant: str) -> Canary | None:
         with self._database.read() as sql:
-            row = sql.exec_driver_sql(
+            row = sql.execute(
                 "SELECT state, customer_id, field_id, before FROM crm_canaries WHERE tenant = ?",
                 (tenant,),
             ).one_or_none()
@@ -49,7 +49,7 @@ class Canaries:
 
     def save(self, tenant: str, canary: Canary, now: datetime) -> None:
         with self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO crm_canaries VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (tenant) DO UPDATE "
                 "SET state = excluded.state, customer_id = excluded.customer_id, "
                 "field_id = excluded.field_id, before = excluded.before, "
@@ -66,4 +66,4 @@ class Canaries:
 
     def forget(self, tenant: str) -> None:
         with self._database.write() as sql:
-            sql.exec_driver_sql("DELETE FROM crm_canaries WHERE tenant = ?", (tenant,))
+            sql.execute("DELETE FROM crm_canaries WHERE tenant = ?", (tenant,))

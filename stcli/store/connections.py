@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import RowMapping
-
 from stcli.domain.connection import Connection, Environment, Proof, State
 from stcli.domain.ids import CampaignName, ProviderId, RfCampaignId, TenantId
 from stcli.store.engine import Database, optional_instant, utc_text
+from stcli.store.statements import marks
+from stcli.store.transaction import Row
 
-_UPSERT = """INSERT INTO connections VALUES (
-    :campaign, :state, :tenant_id, :environment, :requested_at, :decided_at, :decided_by, :reason,
-    :connected_at, :proof_environment, :proof_tenant_id, :proof_client_id, :proof_provider,
-    :attention, :rf_campaign_id)
-ON CONFLICT (campaign) DO UPDATE SET state = excluded.state, tenant_id = excluded.tenant_id,
-    environment = excluded.environment, requested_at = excluded.requested_at,
-    decided_at = excluded.decided_at, decided_by = excluded.decided_by, reason = excluded.reason,
-    connected_at = excluded.connected_at, proof_environment = excluded.proof_environment,
-    proof_tenant_id = excluded.proof_tenant_id, proof_client_id = excluded.proof_client_id,
-    proof_provider = excluded.proof_provider, attention = excluded.attention,
-    rf_campaign_id = excluded.rf_campaign_id"""
+_COLUMNS = (
+    "campaign",
+    "state",
+    "tenant_id",
+    "environment",
+    "requested_at",
+    "decided_at",
+    "decided_by",
+    "reason",
+    "connected_at",
+    "proof_environment",
+    "proof_tenant_id",
+    "proof_client_id",
+    "proof_provider",
+    "attention",
+    "rf_campaign_id",
+)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM connections"
+_UPSERT = (
+    f"INSERT INTO connections ({', '.join(_COLUMNS)}) VALUES ({marks(_COLUMNS)}) "
+    "ON CONFLICT (campaign) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS[1:])
+)
 
 
 class Connections:
@@ -32,17 +44,12 @@ class Connections:
     def get(self, campaign: CampaignName) -> Connection:
         """The campaign's connection; one that was never asked for is ``not_connected``."""
         with self._database.read() as sql:
-            row = (
-                sql.exec_driver_sql("SELECT * FROM connections WHERE campaign = ?", (campaign,))
-                .mappings()
-                .one_or_none()
-            )
+            row = sql.execute(f"{_SELECT} WHERE campaign = ?", (campaign,)).one_or_none()
         return Connection(campaign, State.NOT_CONNECTED) if row is None else _connection(row)
 
     def all(self) -> list[Connection]:
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql("SELECT * FROM connections ORDER BY campaign").mappings()
-            return [_connection(row) for row in rows]
+            return [_connection(row) for row in sql.execute(f"{_SELECT} ORDER BY campaign")]
 
     def save(
         self,
@@ -55,11 +62,9 @@ class Connections:
         now: datetime,
     ) -> None:
         """Store a connection and, in the same transaction, how it came to be so."""
-        from sqlalchemy import text
-
         with self._database.write() as sql:
-            sql.execute(text(_UPSERT), _row(connection))
-            sql.exec_driver_sql(
+            sql.execute(_UPSERT, _row(connection))
+            sql.execute(
                 "INSERT INTO connection_events "
                 "(campaign, at, step, from_state, to_state, actor, note) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -77,7 +82,7 @@ class Connections:
     def events(self, campaign: CampaignName) -> list[tuple[str, str, str, str, str, str]]:
         """(at, step, from, to, actor, note), oldest first."""
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(
+            rows = sql.execute(
                 "SELECT at, step, from_state, to_state, actor, note FROM connection_events "
                 "WHERE campaign = ? ORDER BY event_id",
                 (campaign,),
@@ -87,7 +92,7 @@ class Connections:
     def set_attention(self, campaign: CampaignName, reason: str) -> None:
         """Remember why the last call was refused; empty text once one was accepted again."""
         with self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE connections SET attention = ? WHERE campaign = ? AND attention != ?",
                 (reason, campaign, reason),
             )
@@ -101,7 +106,7 @@ class Connections:
                 "FROM qualifications q WHERE q.tenant = ledger.tenant "
                 "AND q.user_id = ledger.user_id AND q.campaign != ledger.campaign"
             )
-            sql.exec_driver_sql(
+            sql.execute(
                 f"UPDATE ledger SET campaign = (SELECT min(q.campaign) {others}) "
                 f"WHERE campaign = ? AND tab = 'leads' AND EXISTS (SELECT 1 {others})",
                 (campaign,),
@@ -116,35 +121,36 @@ class Connections:
                 "enrolments",
                 "enrolment_progress",
             ):
-                sql.exec_driver_sql(f"DELETE FROM {table} WHERE campaign = ?", (campaign,))
+                sql.execute(f"DELETE FROM {table} WHERE campaign = ?", (campaign,))
 
 
-def _row(connection: Connection) -> dict[str, object]:
+def _row(connection: Connection) -> Row:
     proof = connection.proof
-    return {
-        "campaign": connection.campaign,
-        "state": connection.state.value,
-        "tenant_id": connection.tenant_id,
-        "environment": connection.environment.value,
-        "requested_at": _text(connection.requested_at),
-        "decided_at": _text(connection.decided_at),
-        "decided_by": connection.decided_by,
-        "reason": connection.reason,
-        "connected_at": _text(connection.connected_at),
-        "proof_environment": proof.environment.value if proof else None,
-        "proof_tenant_id": proof.tenant_id if proof else None,
-        "proof_client_id": proof.client_id if proof else None,
-        "proof_provider": proof.booking_provider if proof else None,
-        "attention": connection.attention,
-        "rf_campaign_id": connection.rf_campaign_id,
-    }
+    return (
+        connection.campaign,
+        connection.state.value,
+        connection.tenant_id,
+        connection.environment.value,
+        _text(connection.requested_at),
+        _text(connection.decided_at),
+        connection.decided_by,
+        connection.reason,
+        _text(connection.connected_at),
+        proof.environment.value if proof else None,
+        proof.tenant_id if proof else None,
+        proof.client_id if proof else None,
+        proof.booking_provider if proof else None,
+        connection.attention,
+        connection.rf_campaign_id,
+    )
 
 
 def _text(instant: datetime | None) -> str | None:
     return None if instant is None else utc_text(instant)
 
 
-def _connection(row: RowMapping) -> Connection:
+def _connection(values: Row) -> Connection:
+    row = dict(zip(_COLUMNS, values, strict=True))
     proof = None
     if row["proof_client_id"] is not None:
         proof = Proof(

@@ -12,9 +12,6 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Connection, Row
 
 from stcli.domain.enrolment import KnownCustomer
 from stcli.domain.ids import ContactId, CustomerId
@@ -29,6 +26,7 @@ from stcli.domain.records import (
 from stcli.store.engine import Database, utc_instant, utc_text
 from stcli.store.feeds import Feed, advance
 from stcli.store.statements import marks, parts
+from stcli.store.transaction import Row, Transaction
 
 _CUSTOMER_COLUMNS = (
     "customer_id, name, type, active, merged_to_id, do_not_mail, do_not_service, tags, address, "
@@ -102,7 +100,7 @@ class Customers:
                 return False
             if page.records:
                 first = _reserve_changes(sql, tenant, len(page.records))
-                sql.exec_driver_sql(
+                sql.execute_many(
                     _SAVE_CUSTOMER,
                     [
                         (tenant, *_customer_row(customer), first + offset)
@@ -133,14 +131,14 @@ class Customers:
             for job in page.records:
                 newest[job.customer_id] = max(newest.get(job.customer_id, job.at), job.at)
             if newest:
-                sql.exec_driver_sql(
+                sql.execute_many(
                     "INSERT INTO crm_customer_jobs VALUES (?, ?, ?) "
                     "ON CONFLICT (tenant, customer_id) DO UPDATE SET last_at = excluded.last_at "
                     "WHERE excluded.last_at > crm_customer_jobs.last_at",
                     [(tenant, customer, utc_text(at)) for customer, at in newest.items()],
                 )
             for part in parts(list(newest)):
-                sql.exec_driver_sql(
+                sql.execute(
                     "UPDATE enrolments SET recheck = recheck + 1 WHERE tenant = ? "
                     f"AND reason = 'filtered' AND customer_id IN ({marks(part)})",
                     (tenant, *part),
@@ -161,14 +159,14 @@ class Customers:
             advance(sql, tenant, Feed.SUPPRESSIONS, asked_with, mark, now)
             changed = _changed_suppressions(sql, tenant, suppressions)
             for part in parts(changed):
-                sql.exec_driver_sql(
+                sql.execute(
                     "UPDATE enrolments SET recheck = recheck + 1 WHERE tenant = ? AND customer_id IN "
                     "(SELECT customer_id FROM crm_contacts WHERE tenant = ? "
                     f"AND value_key != '' AND value_key IN ({marks(part)}))",
                     (tenant, tenant, *part),
                 )
                 # Also where the address was mapped from elsewhere than the contacts.
-                sql.exec_driver_sql(
+                sql.execute(
                     "UPDATE enrolments SET recheck = recheck + 1 WHERE tenant = ? "
                     f"AND email_key != '' AND email_key IN ({marks(part)})",
                     (tenant, *part),
@@ -186,14 +184,14 @@ class Customers:
                 statement = _SAVE_OWN_CUSTOMER
             else:
                 change = _reserve_changes(sql, tenant, 1)
-            sql.exec_driver_sql(statement, (tenant, *_customer_row(customer), change))
+            sql.execute(statement, (tenant, *_customer_row(customer), change))
 
     # Looking
 
     def count(self, tenant: str) -> int:
         with self._database.read() as sql:
             return int(
-                sql.exec_driver_sql(
+                sql.execute(
                     "SELECT count(*) FROM crm_customers WHERE tenant = ?", (tenant,)
                 ).scalar_one()
             )
@@ -202,7 +200,7 @@ class Customers:
         """How many customers changed after a change number."""
         with self._database.read() as sql:
             return int(
-                sql.exec_driver_sql(
+                sql.execute(
                     "SELECT count(*) FROM crm_customers WHERE tenant = ? AND change > ?",
                     (tenant, position),
                 ).scalar_one()
@@ -213,7 +211,7 @@ class Customers:
         found: dict[str, CustomerId] = {}
         with self._database.read() as sql:
             for part in parts(sorted({key for key in keys if key})):
-                for row in sql.exec_driver_sql(
+                for row in sql.execute(
                     "SELECT k.value_key, min(k.customer_id) FROM crm_contacts k "
                     "JOIN crm_customers c ON c.tenant = k.tenant AND c.customer_id = k.customer_id "
                     "WHERE k.tenant = ? AND k.active = 1 AND c.active = 1 AND k.value_key != '' "
@@ -226,7 +224,7 @@ class Customers:
     def forget_feeds(self, tenant: str) -> None:
         """Let the next pass read customers, contacts, jobs and suppressions from the beginning."""
         with self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "DELETE FROM feeds WHERE tenant = ? AND feed IN (?, ?, ?, ?)",
                 (
                     tenant,
@@ -245,10 +243,10 @@ def _without(customer: Customer, fields: Collection[int]) -> Customer:
 
 
 def changed_since(
-    sql: Connection, tenant: str, position: int, number: int
+    sql: Transaction, tenant: str, position: int, number: int
 ) -> tuple[list[CustomerId], int]:
     """The next customers that changed after a change number, and the number they reach to."""
-    rows = sql.exec_driver_sql(
+    rows = sql.execute(
         "SELECT customer_id, change FROM crm_customers WHERE tenant = ? AND change > ? "
         "ORDER BY change LIMIT ?",
         (tenant, position, number),
@@ -257,13 +255,13 @@ def changed_since(
 
 
 def known_customers(
-    sql: Connection, tenant: str, ids: Sequence[CustomerId]
+    sql: Transaction, tenant: str, ids: Sequence[CustomerId]
 ) -> dict[CustomerId, KnownCustomer]:
     """These customers with all their contacts and their newest job."""
     found: dict[CustomerId, KnownCustomer] = {}
     for part in parts(ids):
         contacts: dict[int, list[CustomerContact]] = {}
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             "SELECT customer_id, contact_id, type, value, active, marketing, modified_on "
             f"FROM crm_contacts WHERE tenant = ? AND customer_id IN ({marks(part)})",
             (tenant, *part),
@@ -271,13 +269,13 @@ def known_customers(
             contacts.setdefault(row[0], []).append(_contact(row))
         jobs = {
             row[0]: utc_instant(row[1])
-            for row in sql.exec_driver_sql(
+            for row in sql.execute(
                 "SELECT customer_id, last_at FROM crm_customer_jobs WHERE tenant = ? "
                 f"AND customer_id IN ({marks(part)})",
                 (tenant, *part),
             )
         }
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             f"SELECT {_CUSTOMER_COLUMNS} FROM crm_customers WHERE tenant = ? "
             f"AND customer_id IN ({marks(part)})",
             (tenant, *part),
@@ -289,12 +287,12 @@ def known_customers(
     return found
 
 
-def suppressed(sql: Connection, tenant: str, keys: Iterable[str]) -> set[str]:
+def suppressed(sql: Transaction, tenant: str, keys: Iterable[str]) -> set[str]:
     """Which of these email keys asked for no marketing."""
     return {
         row[0]
         for part in parts(sorted(set(keys)))
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             "SELECT email_key FROM crm_suppressions WHERE tenant = ? AND active = 1 "
             f"AND email_key IN ({marks(part)})",
             (tenant, *part),
@@ -302,33 +300,31 @@ def suppressed(sql: Connection, tenant: str, keys: Iterable[str]) -> set[str]:
     }
 
 
-def _reserve_changes(sql: Connection, tenant: str, number: int) -> int:
+def _reserve_changes(sql: Transaction, tenant: str, number: int) -> int:
     """The first of so many new change numbers. The row is locked until the commit, so that numbers
     become visible in their order."""
-    sql.exec_driver_sql(
+    sql.execute(
         "INSERT INTO crm_changes VALUES (?, ?) "
         "ON CONFLICT (tenant) DO UPDATE SET last = crm_changes.last + excluded.last",
         (tenant, number),
     )
-    last: int = sql.exec_driver_sql(
-        "SELECT last FROM crm_changes WHERE tenant = ?", (tenant,)
-    ).scalar_one()
+    last: int = sql.execute("SELECT last FROM crm_changes WHERE tenant = ?", (tenant,)).scalar_one()
     return last - number + 1
 
 
-def _save_contacts(sql: Connection, tenant: str, contacts: Sequence[CustomerContact]) -> None:
+def _save_contacts(sql: Transaction, tenant: str, contacts: Sequence[CustomerContact]) -> None:
     ids = [contact.id for contact in contacts]
     owners = {
         row[0]: row[1]
         for part in parts(ids)
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             "SELECT contact_id, customer_id FROM crm_contacts WHERE tenant = ? "
             f"AND contact_id IN ({marks(part)})",
             (tenant, *part),
         )
     }
     first = _reserve_changes(sql, tenant, len(contacts))
-    sql.exec_driver_sql(
+    sql.execute_many(
         _SAVE_CONTACT,
         [
             (tenant, *_contact_row(contact), first + offset)
@@ -336,7 +332,7 @@ def _save_contacts(sql: Connection, tenant: str, contacts: Sequence[CustomerCont
         ],
     )
     # A customer whom no campaign has looked at since its last change need not be marked again.
-    looked_at: int = sql.exec_driver_sql(
+    looked_at: int = sql.execute(
         "SELECT coalesce(max(position), 0) FROM enrolment_progress WHERE tenant = ?", (tenant,)
     ).scalar_one()
     if not looked_at:
@@ -344,7 +340,7 @@ def _save_contacts(sql: Connection, tenant: str, contacts: Sequence[CustomerCont
     changed = {
         row[0]: row[1]
         for part in parts(ids)
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             "SELECT contact_id, customer_id FROM crm_contacts WHERE tenant = ? AND change >= ? "
             f"AND contact_id IN ({marks(part)})",
             (tenant, first, *part),
@@ -355,7 +351,7 @@ def _save_contacts(sql: Connection, tenant: str, contacts: Sequence[CustomerCont
     customers = sorted({*changed.values(), *moved})
     if customers:
         start = _reserve_changes(sql, tenant, len(customers))
-        sql.exec_driver_sql(
+        sql.execute_many(
             "UPDATE crm_customers SET change = ? "
             "WHERE tenant = ? AND customer_id = ? AND change <= ?",
             [
@@ -366,7 +362,7 @@ def _save_contacts(sql: Connection, tenant: str, contacts: Sequence[CustomerCont
 
 
 def _changed_suppressions(
-    sql: Connection, tenant: str, suppressions: Sequence[Suppression]
+    sql: Transaction, tenant: str, suppressions: Sequence[Suppression]
 ) -> list[str]:
     """Save them; the keys of those that are new or were switched on or off."""
     newest: dict[str, Suppression] = {}
@@ -378,7 +374,7 @@ def _changed_suppressions(
     stored = {
         row[0]: (bool(row[1]), row[2])
         for part in parts(list(newest))
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             "SELECT email_key, active, modified_on FROM crm_suppressions WHERE tenant = ? "
             f"AND email_key IN ({marks(part)})",
             (tenant, *part),
@@ -390,7 +386,7 @@ def _changed_suppressions(
         if key not in stored or stored[key][1] <= utc_text(suppression.modified_on)
     }
     if kept:
-        sql.exec_driver_sql(
+        sql.execute_many(
             "INSERT INTO crm_suppressions VALUES (?, ?, ?, ?) ON CONFLICT (tenant, email_key) "
             "DO UPDATE SET active = excluded.active, modified_on = excluded.modified_on",
             [(tenant, k, int(s.active), utc_text(s.modified_on)) for k, s in kept.items()],
@@ -424,7 +420,7 @@ def _json(value: Sequence[int] | Mapping[str, str] | Mapping[int, str]) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False) if value else ""
 
 
-def _customer(row: Row[Any]) -> Customer:
+def _customer(row: Row) -> Customer:
     r = tuple(row)
     return Customer(
         id=CustomerId(r[0]),
@@ -456,7 +452,7 @@ def _contact_row(contact: CustomerContact) -> tuple[object, ...]:
     )
 
 
-def _contact(row: Row[Any]) -> CustomerContact:
+def _contact(row: Row) -> CustomerContact:
     r = tuple(row)
     return CustomerContact(
         id=ContactId(r[1]),

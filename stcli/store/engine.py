@@ -16,18 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
-
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from stcli.errors import LeaseLost, StateError
 from stcli.paths import private_folder
-
-Transaction = Connection
-"""What several parts of the store are handed so that they act in one transaction; whoever holds it
-passes it on and does nothing else with it."""
+from stcli.store.transaction import Transaction
 
 BUSY_SECONDS = 30
 """How long a transaction waits for another one's write lock before it gives up."""
@@ -45,29 +37,65 @@ class Lease:
 
 
 class Database:
-    """One database, shared by the threads of a process."""
+    """One database, shared by the threads of a process: each transaction has a connection for
+    itself, which the next one uses again."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, path: Path, check_stop: Callable[[], None]) -> None:
+        self._path = path
+        self._patience = _Patience(check_stop)
+        self._idle: list[sqlite3.Connection] = []
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Transaction]:
         """A consistent view; nothing written in it is kept."""
-        with _mapped_errors(), self._engine.connect() as connection:
-            yield connection
+        with _mapped_errors(), self._begun(_BEGIN_READ) as raw:
+            yield Transaction(raw)
 
     @contextmanager
-    def write(self, lease: Lease | None = None) -> Iterator[Connection]:
+    def write(self, lease: Lease | None = None) -> Iterator[Transaction]:
         """A transaction that commits at its end, or has no effect where it raises."""
-        with _mapped_errors(), self._engine.connect() as plain:
-            connection = plain.execution_options(stcli_begin=_BEGIN_WRITE)
-            with connection.begin():
-                if lease is not None:
-                    _check(connection, lease)
-                yield connection
+        with _mapped_errors(), self._begun(_BEGIN_WRITE) as raw:
+            transaction = Transaction(raw)
+            if lease is not None:
+                _check(transaction, lease)
+            yield transaction
+            raw.commit()
 
     def close(self) -> None:
-        self._engine.dispose()
+        """Let go of the file; for when no transaction is open."""
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _begun(self, statements: tuple[str, ...]) -> Iterator[sqlite3.Connection]:
+        """A connection in a transaction; what is not committed at the end is undone."""
+        try:
+            raw = self._idle.pop()
+        except IndexError:
+            raw = self._connected()
+        try:
+            self._patience.execute(raw, statements)
+            yield raw
+        finally:
+            try:
+                raw.rollback()
+            except sqlite3.Error:
+                # Closing undoes what was begun as well, and the next transaction has a fresh one.
+                raw.close()
+            else:
+                self._idle.append(raw)
+
+    def _connected(self) -> sqlite3.Connection:
+        # Transactions are begun and ended here: the driver's own control begins them too late.
+        raw = sqlite3.connect(
+            self._path, timeout=TRY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._patience.execute(raw, _PREPARE)
+        except BaseException:
+            raw.close()
+            raise
+        return raw
 
 
 def open_sqlite(path: Path, check_stop: Callable[[], None] = lambda: None) -> Database:
@@ -83,24 +111,7 @@ def open_sqlite(path: Path, check_stop: Callable[[], None] = lambda: None) -> Da
             f"the state database {path} cannot be opened for writing: {error.strerror}",
             "Check the owner and the permissions of the folder and the file.",
         ) from error
-    engine = create_engine(
-        f"sqlite:///{path}",
-        connect_args={"timeout": TRY_SECONDS, "check_same_thread": False, "isolation_level": None},
-    )
-    patience = _Patience(check_stop)
-
-    def prepare(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
-        patience.execute(raw, _PREPARE)
-
-    def begin(connection: Connection) -> None:
-        # The driver's own transaction control begins too late; see SQLAlchemy's notes on pysqlite.
-        statements = connection.get_execution_options().get("stcli_begin", _BEGIN_READ)
-        raw = cast("sqlite3.Connection", connection.connection.dbapi_connection)
-        patience.execute(raw, statements)
-
-    event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", begin)
-    return Database(engine)
+    return Database(path, check_stop)
 
 
 _PREPARE = (
@@ -142,10 +153,8 @@ class _Patience:
                 return
 
 
-def _check(connection: Connection, lease: Lease) -> None:
-    row = connection.exec_driver_sql(
-        "SELECT fence FROM locks WHERE name = ?", (lease.name,)
-    ).one_or_none()
+def _check(sql: Transaction, lease: Lease) -> None:
+    row = sql.execute("SELECT fence FROM locks WHERE name = ?", (lease.name,)).one_or_none()
     if row is None or row[0] != lease.fence:
         raise LeaseLost(
             f"another process took over the work on {lease.name}",
@@ -157,13 +166,11 @@ def _check(connection: Connection, lease: Lease) -> None:
 def _mapped_errors() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
-        raise _as_state_error(error.orig) from error
     except sqlite3.Error as error:
         raise _as_state_error(error) from error
 
 
-def _as_state_error(error: BaseException | None) -> StateError:
+def _as_state_error(error: sqlite3.Error) -> StateError:
     text = str(error).lower()
     if "locked" in text or "busy" in text:
         return StateError(

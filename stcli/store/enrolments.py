@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row
-
 from stcli.domain.enrolment import Enrolment, EnrolmentState
 from stcli.domain.ids import CampaignName, CustomerId, RfCampaignId, UserId
 from stcli.store.engine import Database, Lease, optional_instant, utc_text
 from stcli.store.statements import marks, parts
+from stcli.store.transaction import Row, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,11 @@ class Enrolments:
         self._database = database
 
     @contextmanager
-    def looking(self, lease: Lease, tenant: str) -> Iterator[Connection]:
+    def looking(self, lease: Lease, tenant: str) -> Iterator[Transaction]:
         """A transaction in which nobody else can change what is known of the tenant's customers:
         what is judged in it is judged on what will still be true when it is committed."""
         with self._database.write(lease) as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO crm_changes VALUES (?, 0) "
                 "ON CONFLICT (tenant) DO UPDATE SET last = crm_changes.last",
                 (tenant,),
@@ -70,7 +69,7 @@ class Enrolments:
 
     def progress(self, campaign: CampaignName) -> Progress:
         with self._database.read() as sql:
-            row = sql.exec_driver_sql(
+            row = sql.execute(
                 "SELECT position, rule, return_rule, imported_at, tenant FROM enrolment_progress "
                 "WHERE campaign = ?",
                 (campaign,),
@@ -85,18 +84,18 @@ class Enrolments:
         """Forget what is known of another tenant, or of another campaign of Referral Factory: the
         same numbers are other customers and other people there. A pass begins with this."""
         with self._database.write(lease) as sql:
-            gone = sql.exec_driver_sql(
+            gone = sql.execute(
                 "DELETE FROM enrolment_progress WHERE campaign = ? "
                 "AND (tenant != ? OR rf_campaign_id NOT IN (0, ?))",
                 (campaign, tenant, rf_campaign),
             ).rowcount
             if gone:
-                sql.exec_driver_sql("DELETE FROM enrolments WHERE campaign = ?", (campaign,))
-                sql.exec_driver_sql(
+                sql.execute("DELETE FROM enrolments WHERE campaign = ?", (campaign,))
+                sql.execute(
                     "DELETE FROM failures WHERE campaign = ? AND pass IN ('sync', 'return')",
                     (campaign,),
                 )
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO enrolment_progress (campaign, tenant, rf_campaign_id, position) "
                 "VALUES (?, ?, ?, 0) ON CONFLICT (campaign) DO UPDATE SET "
                 "rf_campaign_id = excluded.rf_campaign_id",
@@ -106,7 +105,7 @@ class Enrolments:
     def apply_rule(self, lease: Lease, campaign: CampaignName, rule: str) -> None:
         """Look at every customer again where the last look was by another rule."""
         with self._database.write(lease) as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE enrolment_progress SET position = 0, rule = ? "
                 "WHERE campaign = ? AND rule != ?",
                 (rule, campaign, rule),
@@ -115,10 +114,10 @@ class Enrolments:
     def apply_return_rule(self, lease: Lease, campaign: CampaignName, rule: str) -> None:
         """Make every referrer due for a write-back, because the last one was by another rule."""
         with self._database.write(lease) as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE enrolment_progress SET return_rule = ? WHERE campaign = ?", (rule, campaign)
             )
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE enrolments SET return_due = return_due + 1 WHERE campaign = ? "
                 "AND user_id IS NOT NULL",
                 (campaign,),
@@ -135,11 +134,11 @@ class Enrolments:
         and whose address belongs to somebody of the campaign by now."""
         with self._database.write(lease) as sql:
             mark_recheck(sql, campaign, customers)
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE enrolments SET recheck = recheck + 1 WHERE campaign = ? AND state = 'intent'",
                 (campaign,),
             )
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE enrolments SET recheck = recheck + 1 WHERE campaign = ? "
                 "AND state = 'refused' AND email_key != '' AND EXISTS (SELECT 1 FROM people "
                 "WHERE people.campaign_id = ? AND people.email_key = enrolments.email_key)",
@@ -154,7 +153,7 @@ class Enrolments:
             return
         with self._database.write(lease) as sql:
             for part in parts(customers):
-                sql.exec_driver_sql(
+                sql.execute(
                     "UPDATE enrolments SET return_due = return_due + 1 WHERE campaign = ? "
                     f"AND return_due = 0 AND customer_id IN ({marks(part)})",
                     (campaign, *part),
@@ -163,7 +162,7 @@ class Enrolments:
     def imported(self, lease: Lease, campaign: CampaignName, now: datetime) -> None:
         """The import is complete: everybody known at this moment was looked at and treated."""
         with self._database.write(lease) as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE enrolment_progress SET imported_at = ? WHERE campaign = ?",
                 (utc_text(now), campaign),
             )
@@ -171,12 +170,12 @@ class Enrolments:
     def reset(self, lease: Lease, campaign: CampaignName) -> None:
         """Forget how far was looked and what was written back; who is enrolled stays known."""
         with self._database.write(lease) as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE enrolment_progress SET position = 0, rule = '', return_rule = '', "
                 "imported_at = NULL WHERE campaign = ?",
                 (campaign,),
             )
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE enrolments SET returned = '{}', return_due = return_due + 1 "
                 "WHERE campaign = ? AND user_id IS NOT NULL",
                 (campaign,),
@@ -187,7 +186,7 @@ class Enrolments:
         with self._database.read() as sql:
             return {
                 (EnrolmentState(row[0]), row[1]): row[2]
-                for row in sql.exec_driver_sql(
+                for row in sql.execute(
                     "SELECT state, reason, count(*) FROM enrolments WHERE campaign = ? "
                     "GROUP BY state, reason",
                     (campaign,),
@@ -219,7 +218,7 @@ class Enrolments:
     def _count(self, condition: str, values: tuple[object, ...]) -> int:
         with self._database.read() as sql:
             return int(
-                sql.exec_driver_sql(
+                sql.execute(
                     f"SELECT count(*) FROM enrolments WHERE {condition}", values
                 ).scalar_one()
             )
@@ -254,7 +253,7 @@ class Enrolments:
         with self._database.read() as sql:
             return [
                 _enrolment(row)
-                for row in sql.exec_driver_sql(
+                for row in sql.execute(
                     f"SELECT {_COLUMNS} FROM enrolments WHERE {condition}", values
                 )
             ]
@@ -286,7 +285,7 @@ class Enrolments:
         """What was written back; a row that was marked again meanwhile stays marked."""
         with self._database.write(lease) as sql:
             for row, returned in done:
-                sql.exec_driver_sql(
+                sql.execute(
                     "UPDATE enrolments SET returned = ?, updated_at = ?, return_due = "
                     "CASE WHEN return_due = ? THEN 0 ELSE return_due END "
                     "WHERE campaign = ? AND customer_id = ?",
@@ -303,27 +302,27 @@ class Enrolments:
 _RETURNS = "campaign = ? AND return_due != 0 AND reason = '' AND state IN ('enrolled', 'linked')"
 
 
-def stored_progress(sql: Connection, campaign: CampaignName) -> int:
+def stored_progress(sql: Transaction, campaign: CampaignName) -> int:
     """The change number up to which a campaign has looked."""
-    found: int = sql.exec_driver_sql(
+    found: int = sql.execute(
         "SELECT coalesce(max(position), 0) FROM enrolment_progress WHERE campaign = ?", (campaign,)
     ).scalar_one()
     return found
 
 
-def move_on(sql: Connection, campaign: CampaignName, position: int) -> None:
-    sql.exec_driver_sql(
+def move_on(sql: Transaction, campaign: CampaignName, position: int) -> None:
+    sql.execute(
         "UPDATE enrolment_progress SET position = ? WHERE campaign = ?", (position, campaign)
     )
 
 
 def to_recheck(
-    sql: Connection, campaign: CampaignName, after: int, number: int
+    sql: Transaction, campaign: CampaignName, after: int, number: int
 ) -> list[CustomerId]:
     """The next customers that something other than their own change made due, by id."""
     return [
         CustomerId(row[0])
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             "SELECT customer_id FROM enrolments WHERE campaign = ? AND recheck != 0 "
             "AND customer_id > ? ORDER BY customer_id LIMIT ?",
             (campaign, after, number),
@@ -331,9 +330,9 @@ def to_recheck(
     ]
 
 
-def mark_recheck(sql: Connection, campaign: CampaignName, customers: Iterable[CustomerId]) -> None:
+def mark_recheck(sql: Transaction, campaign: CampaignName, customers: Iterable[CustomerId]) -> None:
     for part in parts(sorted(set(customers))):
-        sql.exec_driver_sql(
+        sql.execute(
             "UPDATE enrolments SET recheck = recheck + 1 WHERE campaign = ? "
             f"AND customer_id IN ({marks(part)})",
             (campaign, *part),
@@ -341,11 +340,11 @@ def mark_recheck(sql: Connection, campaign: CampaignName, customers: Iterable[Cu
 
 
 def mark_sharers(
-    sql: Connection, campaign: CampaignName, tenant: str, email_keys: Sequence[str]
+    sql: Transaction, campaign: CampaignName, tenant: str, email_keys: Sequence[str]
 ) -> None:
     """Look again at who has an address that has become free."""
     for part in parts([key for key in email_keys if key]):
-        sql.exec_driver_sql(
+        sql.execute(
             "UPDATE enrolments SET recheck = recheck + 1 WHERE campaign = ? "
             "AND reason = 'duplicate_email' AND customer_id IN (SELECT customer_id "
             "FROM crm_contacts WHERE tenant = ? AND value_key != '' "
@@ -355,14 +354,14 @@ def mark_sharers(
 
 
 def enrolments_of(
-    sql: Connection, campaign: CampaignName, customers: Sequence[CustomerId]
+    sql: Transaction, campaign: CampaignName, customers: Sequence[CustomerId]
 ) -> dict[CustomerId, Enrolment]:
     return {
         found.customer_id: found
         for part in parts(customers)
         for found in map(
             _enrolment,
-            sql.exec_driver_sql(
+            sql.execute(
                 f"SELECT {_COLUMNS} FROM enrolments WHERE campaign = ? "
                 f"AND customer_id IN ({marks(part)})",
                 (campaign, *part),
@@ -372,13 +371,13 @@ def enrolments_of(
 
 
 def asked_since(
-    sql: Connection, campaign: CampaignName, customers: Sequence[CustomerId], since: datetime
+    sql: Transaction, campaign: CampaignName, customers: Sequence[CustomerId], since: datetime
 ) -> set[CustomerId]:
     """Who of these was asked for after an instant, and is not known to exist."""
     return {
         CustomerId(row[0])
         for part in parts(customers)
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             "SELECT customer_id FROM enrolments WHERE campaign = ? AND state = 'intent' "
             f"AND updated_at > ? AND customer_id IN ({marks(part)})",
             (campaign, utc_text(since), *part),
@@ -387,13 +386,13 @@ def asked_since(
 
 
 def merged_referrers(
-    sql: Connection, campaign: CampaignName, tenant: str, survivors: Sequence[CustomerId]
+    sql: Transaction, campaign: CampaignName, tenant: str, survivors: Sequence[CustomerId]
 ) -> dict[CustomerId, list[Enrolment]]:
     """Referrers whose customer was merged straight into one of these, by the survivor."""
     found: dict[CustomerId, list[Enrolment]] = {}
     prefixed = ", ".join(f"e.{name.strip()}" for name in _COLUMNS.split(","))
     for part in parts(survivors):
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             f"SELECT c.merged_to_id, {prefixed} FROM crm_customers c JOIN enrolments e "
             "ON e.campaign = ? AND e.customer_id = c.customer_id WHERE c.tenant = ? "
             f"AND c.merged_to_id != 0 AND c.merged_to_id IN ({marks(part)}) "
@@ -406,13 +405,13 @@ def merged_referrers(
 
 
 def holders(
-    sql: Connection, campaign: CampaignName, email_keys: Sequence[str]
+    sql: Transaction, campaign: CampaignName, email_keys: Sequence[str]
 ) -> dict[str, CustomerId]:
     """Whose these addresses are in the campaign."""
     return {
         row[0]: CustomerId(row[1])
         for part in parts(sorted({key for key in email_keys if key}))
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             "SELECT email_key, customer_id FROM enrolments WHERE campaign = ? "
             f"AND email_key != '' AND email_key IN ({marks(part)})",
             (campaign, *part),
@@ -421,13 +420,13 @@ def holders(
 
 
 def bound_users(
-    sql: Connection, campaign: CampaignName, users: Sequence[UserId]
+    sql: Transaction, campaign: CampaignName, users: Sequence[UserId]
 ) -> dict[UserId, CustomerId]:
     """Which customers these people are in the campaign."""
     return {
         UserId(row[0]): CustomerId(row[1])
         for part in parts(sorted(set(users)))
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             "SELECT user_id, customer_id FROM enrolments WHERE campaign = ? "
             f"AND user_id IS NOT NULL AND user_id IN ({marks(part)})",
             (campaign, *part),
@@ -435,10 +434,10 @@ def bound_users(
     }
 
 
-def release(sql: Connection, campaign: CampaignName, customers: Iterable[CustomerId]) -> None:
+def release(sql: Transaction, campaign: CampaignName, customers: Iterable[CustomerId]) -> None:
     """Let these give up address and person, which others may take in the same transaction."""
     for part in parts(sorted(set(customers))):
-        sql.exec_driver_sql(
+        sql.execute(
             "UPDATE enrolments SET email_key = '', user_id = NULL WHERE campaign = ? "
             f"AND customer_id IN ({marks(part)})",
             (campaign, *part),
@@ -446,7 +445,7 @@ def release(sql: Connection, campaign: CampaignName, customers: Iterable[Custome
 
 
 def save_enrolments(
-    sql: Connection,
+    sql: Transaction,
     campaign: CampaignName,
     tenant: str,
     rows: Sequence[Enrolment],
@@ -456,7 +455,7 @@ def save_enrolments(
     if not rows:
         return
     at = utc_text(now)
-    sql.exec_driver_sql(
+    sql.execute_many(
         "INSERT INTO enrolments (campaign, tenant, customer_id, state, reason, email_key, user_id, "
         "sent, update_due, returned, return_due, recheck, updated_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) "
@@ -487,11 +486,13 @@ def save_enrolments(
     )
 
 
-def settle(sql: Connection, campaign: CampaignName, rows: Sequence[Settled], now: datetime) -> None:
+def settle(
+    sql: Transaction, campaign: CampaignName, rows: Sequence[Settled], now: datetime
+) -> None:
     """``Enrolments.settle`` within a transaction."""
     at = utc_text(now)
     for row in sorted(rows, key=lambda row: row.email_key != ""):
-        sql.exec_driver_sql(
+        sql.execute(
             "UPDATE enrolments SET state = ?, email_key = ?, user_id = ?, sent = ?, "
             "reason = CASE WHEN ? = 'gone' THEN 'gone' ELSE reason END, "
             "update_due = ?, return_due = return_due + ?, updated_at = ? "
@@ -515,7 +516,7 @@ def _numbered(values: Mapping[int, str]) -> str:
     return json.dumps(dict(values), ensure_ascii=False) if values else "{}"
 
 
-def _enrolment(row: Row[Any]) -> Enrolment:
+def _enrolment(row: Row) -> Enrolment:
     return _enrolment_of(tuple(row))
 
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection
-
 from stcli.errors import UsageError
 from stcli.store.engine import Database, Lease, utc_instant, utc_text
+from stcli.store.transaction import Transaction
 
 
 class FailureState(StrEnum):
@@ -54,7 +53,7 @@ _COLUMNS = (
 
 
 def upsert_failure(
-    sql: Connection,
+    sql: Transaction,
     *,
     campaign: str,
     kind: str,
@@ -67,7 +66,7 @@ def upsert_failure(
     now: datetime,
 ) -> None:
     at = utc_text(now)
-    sql.exec_driver_sql(
+    sql.execute(
         "INSERT INTO failures (campaign, pass, record, reason, trace_id, fingerprint, state, "
         "run_id, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (campaign, pass, record) DO UPDATE SET reason = excluded.reason, "
@@ -77,8 +76,8 @@ def upsert_failure(
     )
 
 
-def clear_failure(sql: Connection, *, campaign: str, kind: str, record: str) -> None:
-    sql.exec_driver_sql(
+def clear_failure(sql: Transaction, *, campaign: str, kind: str, record: str) -> None:
+    sql.execute(
         "DELETE FROM failures WHERE campaign = ? AND pass = ? AND record = ?",
         (campaign, kind, record),
     )
@@ -91,7 +90,7 @@ class Failures:
     def of(self, campaign: str, kind: str | None = None) -> list[StoredFailure]:
         """All failures of a campaign (of one kind of pass), oldest first, dismissed ones too."""
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(
+            rows = sql.execute(
                 f"SELECT {_COLUMNS} FROM failures WHERE campaign = ? AND (? IS NULL OR pass = ?) "
                 "ORDER BY failure_id",
                 (campaign, kind, kind),
@@ -115,7 +114,7 @@ class Failures:
     def open_count(self, campaign: str) -> int:
         with self._database.read() as sql:
             return int(
-                sql.exec_driver_sql(
+                sql.execute(
                     "SELECT count(*) FROM failures WHERE campaign = ? AND state != 'dismissed'",
                     (campaign,),
                 ).scalar_one()
@@ -168,14 +167,14 @@ class Failures:
         chosen = set(ids)
         with self._database.write() as sql:
             if not chosen:
-                return sql.exec_driver_sql(
+                return sql.execute(
                     "UPDATE failures SET state = ? WHERE campaign = ? AND state != 'dismissed'",
                     (state.value, campaign),
                 ).rowcount
             unknown = [
                 str(failure_id)
                 for failure_id in sorted(chosen)
-                if not sql.exec_driver_sql(
+                if not sql.execute(
                     "UPDATE failures SET state = ? WHERE campaign = ? AND failure_id = ?",
                     (state.value, campaign, failure_id),
                 ).rowcount

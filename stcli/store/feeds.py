@@ -13,15 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
-
-from sqlalchemy import Connection, Row
 
 from stcli.domain.ids import BookingId, JobId, ProviderId
 from stcli.domain.qualification import ReachedStatus, status_named_by
 from stcli.domain.records import Booking, FeedPage, Job, JobEvent
 from stcli.store.engine import Database, optional_instant, utc_instant, utc_text
 from stcli.store.statements import marks, parts
+from stcli.store.transaction import Row, Transaction
 
 
 class Feed(StrEnum):
@@ -51,7 +49,7 @@ class Feeds:
 
     def cursor(self, tenant: str, feed: Feed) -> Cursor | None:
         with self._database.read() as sql:
-            row = sql.exec_driver_sql(
+            row = sql.execute(
                 "SELECT token, opened_from FROM feeds WHERE tenant = ? AND feed = ?",
                 (tenant, feed.value),
             ).one_or_none()
@@ -61,7 +59,7 @@ class Feeds:
         """Begin (again) at a day, or at the very beginning."""
         start = "" if since is None else since.isoformat()
         with self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO feeds VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, feed) DO UPDATE SET "
                 "token = excluded.token, opened_from = excluded.opened_from, "
                 "read_at = excluded.read_at",
@@ -112,7 +110,7 @@ class Feeds:
         """The whole history of a job that has become known as ours."""
         with self._database.write() as sql:
             _save_events(sql, tenant, events)
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE crm_jobs SET history_read = 1 WHERE tenant = ? AND job_id = ?",
                 (tenant, job),
             )
@@ -127,7 +125,7 @@ class Feeds:
         found: dict[str, list[Booking]] = {}
         with self._database.read() as sql:
             for part in parts(external_ids):
-                rows = sql.exec_driver_sql(
+                rows = sql.execute(
                     "SELECT booking_id, external_id, provider_id, status, created_on, modified_on, "
                     f"job_id FROM crm_bookings WHERE tenant = ? AND external_id IN ({marks(part)}) "
                     "ORDER BY booking_id",
@@ -142,7 +140,7 @@ class Feeds:
             return {
                 BookingId(row[0]): _booking(row)
                 for part in parts(ids)
-                for row in sql.exec_driver_sql(
+                for row in sql.execute(
                     "SELECT booking_id, external_id, provider_id, status, created_on, modified_on, "
                     f"job_id FROM crm_bookings WHERE tenant = ? AND booking_id IN ({marks(part)})",
                     (tenant, *part),
@@ -152,7 +150,7 @@ class Feeds:
     def bookings_of_job(self, tenant: str, job: JobId) -> list[BookingId]:
         """Known bookings that say they became this job."""
         with self._database.read() as sql:
-            found = sql.exec_driver_sql(
+            found = sql.execute(
                 "SELECT booking_id FROM crm_bookings WHERE tenant = ? AND job_id = ? "
                 "ORDER BY booking_id",
                 (tenant, job),
@@ -176,7 +174,7 @@ class Feeds:
             return [
                 (_job(row), bool(row[13]))
                 for part in parts(ids)
-                for row in sql.exec_driver_sql(
+                for row in sql.execute(
                     "SELECT job_id, booking_id, status, job_type_id, business_unit_id, tags, total, "
                     "recall_for_id, warranty_id, no_charge, completed_on, created_on, modified_on, "
                     f"history_read FROM crm_jobs WHERE tenant = ? AND {column} IN ({marks(part)}) "
@@ -190,7 +188,7 @@ class Feeds:
         found: dict[JobId, list[ReachedStatus]] = {}
         with self._database.read() as sql:
             for part in parts(ids):
-                for row in sql.exec_driver_sql(
+                for row in sql.execute(
                     "SELECT job_id, status, reached_at, seen_in FROM crm_job_statuses "
                     f"WHERE tenant = ? AND job_id IN ({marks(part)}) ORDER BY reached_at",
                     (tenant, *part),
@@ -205,7 +203,7 @@ class Feeds:
         with self._database.read() as sql:
             return [
                 JobEvent(row[0], job, row[1], utc_instant(row[2]))
-                for row in sql.exec_driver_sql(
+                for row in sql.execute(
                     "SELECT event_id, event_type, at FROM crm_job_events "
                     "WHERE tenant = ? AND job_id = ? ORDER BY at, event_id",
                     (tenant, job),
@@ -214,17 +212,17 @@ class Feeds:
 
 
 def advance(
-    sql: Connection, tenant: str, feed: Feed, asked_with: str, token: str, now: datetime
+    sql: Transaction, tenant: str, feed: Feed, asked_with: str, token: str, now: datetime
 ) -> bool:
     """Move a cursor on; False where another process moved it meanwhile."""
-    moved = sql.exec_driver_sql(
+    moved = sql.execute(
         "UPDATE feeds SET token = ?, read_at = ? WHERE tenant = ? AND feed = ? AND token = ?",
         (token, utc_text(now), tenant, feed.value, asked_with),
     )
     return moved.rowcount == 1
 
 
-def upsert_bookings(sql: Connection, tenant: str, bookings: Iterable[Booking]) -> None:
+def upsert_bookings(sql: Transaction, tenant: str, bookings: Iterable[Booking]) -> None:
     """Keep the newest version of each booking; whoever waits for a changed one becomes due."""
     newest: dict[BookingId, Booking] = {}
     for booking in bookings:
@@ -235,7 +233,7 @@ def upsert_bookings(sql: Connection, tenant: str, bookings: Iterable[Booking]) -
     for part in parts(list(newest)):
         stored = {
             row[0]: row
-            for row in sql.exec_driver_sql(
+            for row in sql.execute(
                 "SELECT booking_id, status, job_id, modified_on FROM crm_bookings "
                 f"WHERE tenant = ? AND booking_id IN ({marks(part)})",
                 (tenant, *part),
@@ -248,7 +246,7 @@ def upsert_bookings(sql: Connection, tenant: str, bookings: Iterable[Booking]) -
             elif row is None or (row[1], row[2]) != (booking.status, booking.job_id):
                 changed.append(number)
     if newest:
-        sql.exec_driver_sql(
+        sql.execute_many(
             "INSERT INTO crm_bookings VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (tenant, booking_id) DO UPDATE SET external_id = excluded.external_id, "
             "provider_id = excluded.provider_id, status = excluded.status, "
@@ -273,11 +271,11 @@ def upsert_bookings(sql: Connection, tenant: str, bookings: Iterable[Booking]) -
     _make_due(sql, tenant, "external_id", sorted(named - {""}))
 
 
-def upsert_jobs(sql: Connection, tenant: str, jobs: Sequence[Job]) -> None:
+def upsert_jobs(sql: Transaction, tenant: str, jobs: Sequence[Job]) -> None:
     """Keep the newest version of each job, and every status that any version showed."""
     if not jobs:
         return
-    sql.exec_driver_sql(
+    sql.execute_many(
         "INSERT INTO crm_jobs (tenant, job_id, booking_id, status, job_type_id, business_unit_id, "
         "tags, total, recall_for_id, warranty_id, no_charge, completed_on, created_on, modified_on) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -320,10 +318,10 @@ def upsert_jobs(sql: Connection, tenant: str, jobs: Sequence[Job]) -> None:
     _make_due_with_bookings(sql, tenant, [job.id for job in jobs])
 
 
-def _save_events(sql: Connection, tenant: str, events: Sequence[JobEvent]) -> None:
+def _save_events(sql: Transaction, tenant: str, events: Sequence[JobEvent]) -> None:
     if not events:
         return
-    sql.exec_driver_sql(
+    sql.execute_many(
         "INSERT INTO crm_job_events VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(tenant, e.job_id, e.id, e.event_type, utc_text(e.date)) for e in events],
     )
@@ -340,11 +338,11 @@ def _save_events(sql: Connection, tenant: str, events: Sequence[JobEvent]) -> No
 
 
 def _save_statuses(
-    sql: Connection, tenant: str, reached: Sequence[tuple[JobId, str, datetime, str]]
+    sql: Transaction, tenant: str, reached: Sequence[tuple[JobId, str, datetime, str]]
 ) -> None:
     """The earliest time wins; what the history says wins over what the feed happened to show."""
     if reached:
-        sql.exec_driver_sql(
+        sql.execute_many(
             "INSERT INTO crm_job_statuses VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (tenant, job_id, status) DO UPDATE SET "
             "reached_at = excluded.reached_at, seen_in = excluded.seen_in "
@@ -353,10 +351,10 @@ def _save_statuses(
         )
 
 
-def _make_due_with_bookings(sql: Connection, tenant: str, jobs: Sequence[JobId]) -> None:
+def _make_due_with_bookings(sql: Transaction, tenant: str, jobs: Sequence[JobId]) -> None:
     _make_due(sql, tenant, "job_id", jobs)
     for part in parts(jobs):
-        bookings = sql.exec_driver_sql(
+        bookings = sql.execute(
             "SELECT booking_id FROM crm_jobs WHERE booking_id IS NOT NULL AND tenant = ? "
             f"AND job_id IN ({marks(part)}) UNION SELECT booking_id FROM crm_bookings "
             f"WHERE tenant = ? AND job_id IN ({marks(part)})",
@@ -365,7 +363,7 @@ def _make_due_with_bookings(sql: Connection, tenant: str, jobs: Sequence[JobId])
         ids = [BookingId(number) for number in bookings]
         _make_due(sql, tenant, "booking_id", ids)
         for some in parts(ids):
-            named = sql.exec_driver_sql(
+            named = sql.execute(
                 "SELECT DISTINCT external_id FROM crm_bookings WHERE tenant = ? "
                 f"AND external_id != '' AND booking_id IN ({marks(some)})",
                 (tenant, *some),
@@ -373,27 +371,27 @@ def _make_due_with_bookings(sql: Connection, tenant: str, jobs: Sequence[JobId])
             _make_due(sql, tenant, "external_id", list(named))
 
 
-def _make_due(sql: Connection, tenant: str, column: str, ids: Sequence[int | str]) -> None:
+def _make_due(sql: Transaction, tenant: str, column: str, ids: Sequence[int | str]) -> None:
     for part in parts(ids):
-        sql.exec_driver_sql(
+        sql.execute(
             "UPDATE qualifications SET due = due + 1 WHERE tenant = ? AND user_id IN (SELECT user_id "
             f"FROM ledger WHERE tab = 'leads' AND tenant = ? AND {column} IN ({marks(part)}))",
             (tenant, tenant, *part),
         )
 
 
-def _known_jobs(sql: Connection, tenant: str, ids: Sequence[JobId]) -> set[JobId]:
+def _known_jobs(sql: Transaction, tenant: str, ids: Sequence[JobId]) -> set[JobId]:
     return {
         JobId(number)
         for part in parts(ids)
-        for number in sql.exec_driver_sql(
+        for number in sql.execute(
             f"SELECT job_id FROM crm_jobs WHERE tenant = ? AND job_id IN ({marks(part)})",
             (tenant, *part),
         ).scalars()
     }
 
 
-def _booking(row: Row[Any]) -> Booking:
+def _booking(row: Row) -> Booking:
     r = tuple(row)
     return Booking(
         id=BookingId(r[0]),
@@ -406,7 +404,7 @@ def _booking(row: Row[Any]) -> Booking:
     )
 
 
-def _job(row: Row[Any]) -> Job:
+def _job(row: Row) -> Job:
     r = tuple(row)
     return Job(
         id=JobId(r[0]),

@@ -17,13 +17,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
-
-from sqlalchemy import Connection, Row
 
 from stcli.domain.ids import BookingId, CampaignName, JobId, RfCampaignId, RunId, UserId
 from stcli.store.engine import Database, Lease, optional_instant, utc_text
 from stcli.store.failures import FailureState, clear_failure, upsert_failure
+from stcli.store.transaction import Row, Transaction
 
 
 class LedgerState(StrEnum):
@@ -164,7 +162,7 @@ class Ledger:
         """The row, of any tab and campaign of the tenant, that has this booking or job already."""
         column, value = ("booking_id", booking) if job is None else ("job_id", job)
         with self._database.read() as sql:
-            row = sql.exec_driver_sql(
+            row = sql.execute(
                 f"SELECT {_COLUMNS} FROM ledger WHERE tenant = ? AND {column} = ? "
                 "ORDER BY tab, user_id",
                 (tenant, value),
@@ -188,7 +186,7 @@ class Ledger:
         self, scope: LedgerScope, condition: str, values: tuple[object, ...]
     ) -> list[Entry]:
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(
+            rows = sql.execute(
                 f"SELECT {_COLUMNS} FROM ledger WHERE {_OF_SCOPE} AND {condition} ORDER BY user_id",
                 (*_scope(scope), *values),
             ).all()
@@ -198,7 +196,7 @@ class Ledger:
         """Bookings of this campaign that were asked for and not answered for yet."""
         with self._database.read() as sql:
             return int(
-                sql.exec_driver_sql(
+                sql.execute(
                     "SELECT count(*) FROM ledger WHERE tenant = ? AND campaign = ? "
                     "AND state IN ('intent', 'in_doubt')",
                     (tenant, campaign),
@@ -216,7 +214,7 @@ class Ledger:
     def _count(self, scope: LedgerScope, states: str) -> int:
         with self._database.read() as sql:
             return int(
-                sql.exec_driver_sql(
+                sql.execute(
                     f"SELECT count(*) FROM ledger WHERE {_OF_SCOPE} AND state IN ({states})",
                     _scope(scope),
                 ).scalar_one()
@@ -233,7 +231,7 @@ class Ledger:
         if not rows:
             return 0
         with self._database.write() as sql:
-            return sql.exec_driver_sql(
+            return sql.execute_many(
                 "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
                 "updated_at) VALUES (?, ?, ?, ?, ?, ?, 'present', ?) ON CONFLICT DO NOTHING",
                 rows,
@@ -242,7 +240,7 @@ class Ledger:
     def forget_present(self, scope: LedgerScope) -> int:
         """Book those too who joined before the action was switched on; answers how many."""
         with self._database.write() as sql:
-            return sql.exec_driver_sql(
+            return sql.execute(
                 f"DELETE FROM ledger WHERE {_OF_SCOPE} AND state = 'present'", _scope(scope)
             ).rowcount
 
@@ -250,7 +248,7 @@ class Ledger:
         """Watch, under this name too, the leads that another name of the campaign has booked, so
         that giving that one up loses no qualification."""
         with self._database.write(lease) as sql:
-            return sql.exec_driver_sql(
+            return sql.execute(
                 "INSERT INTO qualifications (campaign, tenant, user_id, code, state, due, changed_at) "
                 "SELECT ?, l.tenant, l.user_id, l.code, 'open', 1, ? FROM ledger l "
                 f"WHERE {_OF_SCOPE} AND (l.campaign < ? OR l.campaign > ?) "
@@ -274,7 +272,7 @@ class Ledger:
     ) -> None:
         """Commit, in one transaction, that these bookings are about to be asked for."""
         with self._database.write(lease) as sql:
-            sql.exec_driver_sql(
+            sql.execute_many(
                 "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
                 "external_id, draft, ignored, run_id, updated_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, ?, ?, ?, ?) "
@@ -316,7 +314,7 @@ class Ledger:
     ) -> None:
         """Ask for one more booking of this person, beside ``ignored``."""
         with self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE ledger SET state = 'resend', ignored = ?, booking_id = NULL, job_id = NULL, "
                 "booked_on = NULL, updated_at = ? WHERE tenant = ? AND tab = ? AND user_id = ?",
                 (json.dumps(list(ignored)), utc_text(now), scope.tenant, scope.tab, user_id),
@@ -335,7 +333,7 @@ class Ledger:
     ) -> None:
         """Evidence given by hand: this booking or this job belongs to this person."""
         with self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
                 "booking_id, job_id, booked_on, look_up_job, updated_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, 'linked', ?, ?, ?, ?, ?) "
@@ -363,12 +361,12 @@ class Ledger:
 
 
 def _settle(
-    sql: Connection, scope: LedgerScope, settlement: Settlement, run_id: RunId, now: datetime
+    sql: Transaction, scope: LedgerScope, settlement: Settlement, run_id: RunId, now: datetime
 ) -> None:
     key = (scope.tenant, scope.tab, settlement.user_id)
     match settlement:
         case Booked():
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
                 "external_id, booking_id, booked_on, look_up_job, run_id, updated_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -394,7 +392,7 @@ def _settle(
             clear_failure(sql, campaign=scope.campaign, kind=scope.tab, record=settlement.code)
             _watch(sql, scope, settlement.user_id, settlement.code, now)
         case Several():
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO ledger (tenant, tab, rf_campaign_id, user_id, campaign, code, state, "
                 "external_id, look_up_job, run_id, updated_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, 'several', ?, 1, ?, ?) "
@@ -426,7 +424,7 @@ def _settle(
             )
             _watch(sql, scope, settlement.user_id, settlement.code, now)
         case Doubtful():
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE ledger SET state = 'in_doubt', doubt_since = ?, updated_at = ? "
                 "WHERE tenant = ? AND tab = ? AND user_id = ?",
                 (utc_text(settlement.since), utc_text(now), *key),
@@ -449,25 +447,25 @@ def _settle(
             _withdraw(sql, key)
 
 
-def _withdraw(sql: Connection, key: tuple[object, ...]) -> None:
+def _withdraw(sql: Transaction, key: tuple[object, ...]) -> None:
     """Forget an intent; one that followed a resend falls back to that."""
-    sql.exec_driver_sql(
+    sql.execute(
         "UPDATE ledger SET state = 'resend', doubt_since = NULL WHERE tenant = ? AND tab = ? "
         "AND user_id = ? AND state IN ('intent', 'in_doubt') AND ignored != '[]'",
         key,
     )
-    sql.exec_driver_sql(
+    sql.execute(
         "DELETE FROM ledger WHERE tenant = ? AND tab = ? AND user_id = ? "
         "AND state IN ('intent', 'in_doubt')",
         key,
     )
 
 
-def _watch(sql: Connection, scope: LedgerScope, user_id: UserId, code: str, now: datetime) -> None:
+def _watch(sql: Transaction, scope: LedgerScope, user_id: UserId, code: str, now: datetime) -> None:
     """A lead with a booking waits for its qualification from now on."""
     if scope.tab != "leads":
         return
-    sql.exec_driver_sql(
+    sql.execute(
         "INSERT INTO qualifications (campaign, tenant, user_id, code, state, due, changed_at) "
         "VALUES (?, ?, ?, ?, 'open', 1, ?) "
         "ON CONFLICT (campaign, tenant, user_id) DO UPDATE SET due = qualifications.due + 1",
@@ -483,7 +481,7 @@ def _scope(scope: LedgerScope) -> tuple[str, str, RfCampaignId]:
     return scope.tenant, scope.tab, scope.rf_campaign
 
 
-def _entry(row: Row[Any]) -> Entry:
+def _entry(row: Row) -> Entry:
     r = tuple(row)
     return Entry(
         user_id=UserId(r[0]),

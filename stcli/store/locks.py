@@ -86,7 +86,7 @@ class Locks:
     def holder(self, name: str) -> Holder | None:
         """Who holds the lock now, if anyone does."""
         with self._database.read() as sql:
-            row = sql.exec_driver_sql(
+            row = sql.execute(
                 "SELECT host, pid, process_start, pass, acquired_at, expires_at FROM locks "
                 "WHERE name = ? AND held = 1",
                 (name,),
@@ -105,7 +105,7 @@ class Locks:
     def refuse_while_held(self) -> None:
         """``Locked`` where any pass is running."""
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(
+            rows = sql.execute(
                 "SELECT name, host, pid, process_start, pass, acquired_at, expires_at FROM locks "
                 "WHERE held = 1 ORDER BY acquired_at"
             ).all()
@@ -136,7 +136,7 @@ class Locks:
     def _take(self, name: str, kind: str) -> Lease:
         now = self._now()
         with self._database.write() as sql:
-            row = sql.exec_driver_sql(
+            row = sql.execute(
                 "SELECT fence, held, host, pid, process_start, pass, acquired_at, expires_at "
                 "FROM locks WHERE name = ?",
                 (name,),
@@ -151,7 +151,7 @@ class Locks:
                 )
                 if self._still_holds(holder, now):
                     raise _locked(name, holder)
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO locks VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
                 "SET fence = excluded.fence, held = 1, host = excluded.host, pid = excluded.pid, "
                 "process_start = excluded.process_start, pass = excluded.pass, "
@@ -180,7 +180,7 @@ class Locks:
             started = time.monotonic()
             try:
                 with self._database.write(held.lease) as sql:
-                    sql.exec_driver_sql(
+                    sql.execute(
                         "UPDATE locks SET expires_at = ? WHERE name = ?",
                         (
                             utc_text(self._now() + timedelta(seconds=LEASE_SECONDS)),
@@ -201,7 +201,7 @@ class Locks:
     def _release(self, lease: Lease) -> None:
         # After a stop nobody waits to say so: the lock of a process that ended is free at once.
         with suppress(Interrupted, Terminated), self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE locks SET held = 0 WHERE name = ? AND fence = ?", (lease.name, lease.fence)
             )
 

@@ -11,11 +11,10 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from stcli.errors import StateError
 from stcli.store.copies import back_up, keep_newest, stamped
 from stcli.store.engine import Database, utc_text
+from stcli.store.transaction import Transaction
 
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -299,27 +298,27 @@ def migrate(database: Database, *, version: str, file: Path, backups: Path) -> N
         missing = _missing(applied)
         if applied and missing:
             _back_up(file, backups)
-        connection.exec_driver_sql(
+        connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations "
             "(name TEXT PRIMARY KEY, applied_at TEXT NOT NULL, stcli_version TEXT NOT NULL)"
         )
         for name, statements in missing:
             for statement in statements:
-                connection.exec_driver_sql(statement)
-            connection.exec_driver_sql(
+                connection.execute(statement)
+            connection.execute(
                 "INSERT INTO schema_migrations VALUES (?, ?, ?)",
                 (name, utc_text(datetime.now(UTC)), version),
             )
 
 
-def _applied(connection: Connection) -> dict[str, str]:
+def _applied(connection: Transaction) -> dict[str, str]:
     """Names of the migrations that the database had, each with the version that applied it."""
-    known = connection.exec_driver_sql(
+    known = connection.execute(
         "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'"
     ).one_or_none()
     if known is None:
         return {}
-    rows = connection.exec_driver_sql("SELECT name, stcli_version FROM schema_migrations")
+    rows = connection.execute("SELECT name, stcli_version FROM schema_migrations")
     return {row[0]: row[1] for row in rows}
 
 

@@ -9,15 +9,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
-
-from sqlalchemy import Connection, Row
 
 from stcli.domain.ids import RfCampaignId, UserId
 from stcli.domain.matching import email_key
 from stcli.domain.records import Person, PersonType
 from stcli.store.engine import Database, optional_instant, utc_instant, utc_text
 from stcli.store.statements import marks, parts
+from stcli.store.transaction import Row, Transaction
 
 _COLUMNS = (
     "user_id, campaign_id, type, code, first_name, email, url, source, referrer_id, signed_up_at, "
@@ -45,7 +43,7 @@ class People:
 
     def complete_read(self, account: str) -> CompleteRead | None:
         with self._database.read() as sql:
-            row = sql.exec_driver_sql(
+            row = sql.execute(
                 "SELECT completed_at, newest_first, last_page, highest_id, counts_at "
                 "FROM people_reads WHERE account = ?",
                 (account,),
@@ -58,7 +56,7 @@ class People:
 
     def remember_read(self, account: str, read: CompleteRead) -> None:
         with self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO people_reads (account, completed_at, newest_first, last_page, "
                 "highest_id, counts_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account) DO UPDATE "
                 "SET completed_at = excluded.completed_at, newest_first = excluded.newest_first, "
@@ -82,7 +80,7 @@ class People:
             return
         with self._database.write() as sql:
             known = people_by_id(sql, [person.id for person in people])
-            sql.exec_driver_sql(_SAVE, [(*_row(person), int(listed)) for person in people])
+            sql.execute_many(_SAVE, [(*_row(person), int(listed)) for person in people])
             changed = [(person, known[person.id]) for person in people if person.id in known]
             _flag(sql, "recheck", [new.id for new, old in changed if _left_or_came(new, old)])
             _flag_sharers(
@@ -99,16 +97,14 @@ class People:
         """The list has shown these, and whoever stands beside them."""
         with self._database.write() as sql:
             for part in parts(ids):
-                sql.exec_driver_sql(
-                    f"UPDATE people SET listed = 1 WHERE user_id IN ({marks(part)})", part
-                )
+                sql.execute(f"UPDATE people SET listed = 1 WHERE user_id IN ({marks(part)})", part)
 
     def known(self, ids: Sequence[UserId]) -> set[UserId]:
         """Which of these (at most a page of them) the list has shown already."""
         if not ids:
             return set()
         with self._database.read() as sql:
-            found = sql.exec_driver_sql(
+            found = sql.execute(
                 f"SELECT user_id FROM people WHERE listed = 1 AND user_id IN ({marks(ids)})",
                 tuple(ids),
             ).scalars()
@@ -123,7 +119,7 @@ class People:
 
     def _one(self, condition: str, values: tuple[object, ...]) -> Person | None:
         with self._database.read() as sql:
-            row = sql.exec_driver_sql(
+            row = sql.execute(
                 f"SELECT {_COLUMNS} FROM people WHERE {condition}",
                 values,
             ).first()
@@ -132,7 +128,7 @@ class People:
     def count(self, campaign: RfCampaignId, kind: PersonType) -> int:
         with self._database.read() as sql:
             return int(
-                sql.exec_driver_sql(
+                sql.execute(
                     "SELECT count(*) FROM people WHERE campaign_id = ? AND type = ?",
                     (campaign, kind.value),
                 ).scalar_one()
@@ -161,7 +157,7 @@ class People:
         last = -1
         while True:
             with self._database.read() as sql:
-                rows = sql.exec_driver_sql(
+                rows = sql.execute(
                     f"SELECT {_COLUMNS} FROM people WHERE campaign_id = ? AND type = ? "
                     f"AND user_id > ? {condition}ORDER BY user_id LIMIT {CHUNK}",
                     (campaign, kind.value, last, *values),
@@ -201,17 +197,17 @@ def _says_more(new: Person, old: Person) -> bool:
     )
 
 
-def _flag(sql: Connection, column: str, users: Sequence[UserId]) -> None:
+def _flag(sql: Transaction, column: str, users: Sequence[UserId]) -> None:
     for part in parts(users):
-        sql.exec_driver_sql(
+        sql.execute(
             f"UPDATE enrolments SET {column} = {column} + 1 WHERE user_id IN ({marks(part)})", part
         )
 
 
-def _flag_sharers(sql: Connection, keys: Sequence[str]) -> None:
+def _flag_sharers(sql: Transaction, keys: Sequence[str]) -> None:
     """Look again at customers whose address was another person's, who has another one now."""
     for part in parts([key for key in keys if key]):
-        sql.exec_driver_sql(
+        sql.execute(
             "UPDATE enrolments SET recheck = recheck + 1 WHERE reason = 'duplicate_email' "
             "AND EXISTS (SELECT 1 FROM crm_contacts k WHERE k.tenant = enrolments.tenant "
             "AND k.customer_id = enrolments.customer_id AND k.value_key != '' "
@@ -220,25 +216,25 @@ def _flag_sharers(sql: Connection, keys: Sequence[str]) -> None:
         )
 
 
-def people_by_id(sql: Connection, ids: Sequence[UserId]) -> dict[UserId, Person]:
+def people_by_id(sql: Transaction, ids: Sequence[UserId]) -> dict[UserId, Person]:
     """Those of these people who are known."""
     return {
         UserId(row[0]): _person(row)
         for part in parts(ids)
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             f"SELECT {_COLUMNS} FROM people WHERE user_id IN ({marks(part)})", part
         )
     }
 
 
 def people_by_email(
-    sql: Connection, campaign: RfCampaignId, keys: Iterable[str]
+    sql: Transaction, campaign: RfCampaignId, keys: Iterable[str]
 ) -> dict[str, Person]:
     """Who of a campaign has these email keys; Referral Factory knows each once in a campaign."""
     return {
         row[-1]: _person(row)
         for part in parts(sorted({key for key in keys if key}))
-        for row in sql.exec_driver_sql(
+        for row in sql.execute(
             f"SELECT {_COLUMNS}, email_key FROM people WHERE campaign_id = ? "
             f"AND email_key IN ({marks(part)}) ORDER BY user_id",
             (campaign, *part),
@@ -276,7 +272,7 @@ def _day(text: str | None) -> date | None:
     return None if text is None else date.fromisoformat(text)
 
 
-def _person(row: Row[Any]) -> Person:
+def _person(row: Row) -> Person:
     r = tuple(row)
     return Person(
         id=UserId(r[0]),

@@ -101,7 +101,7 @@ class Qualifications:
         self, campaign: CampaignName, tenant: str, rest: str, values: tuple[object, ...]
     ) -> list[Watched]:
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(_SELECT + rest, (campaign, tenant, *values))
+            rows = sql.execute(_SELECT + rest, (campaign, tenant, *values))
             return [
                 Watched(
                     user_id=UserId(r[0]),
@@ -123,7 +123,7 @@ class Qualifications:
     def held(self, campaign: CampaignName, tenant: str) -> tuple[int, datetime | None]:
         """How many wait for their time (``hold_days``), and when the first one's comes."""
         with self._database.read() as sql:
-            number, first = sql.exec_driver_sql(
+            number, first = sql.execute(
                 "SELECT count(*), min(evaluate_at) FROM qualifications WHERE campaign = ? "
                 "AND tenant = ? AND evaluate_at IS NOT NULL AND state IN ('open', 'intent')",
                 (campaign, tenant),
@@ -132,7 +132,7 @@ class Qualifications:
 
     def counts(self, campaign: CampaignName, tenant: str) -> dict[QualificationState, int]:
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(
+            rows = sql.execute(
                 "SELECT state, count(*) FROM qualifications WHERE campaign = ? AND tenant = ? "
                 "GROUP BY state",
                 (campaign, tenant),
@@ -143,7 +143,7 @@ class Qualifications:
         """When the oldest booking of the ledger was made: where the job feeds have to begin."""
         with self._database.read() as sql:
             return optional_instant(
-                sql.exec_driver_sql(
+                sql.execute(
                     "SELECT min(booked_on) FROM ledger WHERE tenant = ? AND tab = 'leads'",
                     (tenant,),
                 ).scalar_one()
@@ -154,7 +154,7 @@ class Qualifications:
     ) -> int:
         """Make every undecided lead due whose last verdict came from another rule."""
         with self._database.write(lease) as sql:
-            return sql.exec_driver_sql(
+            return sql.execute(
                 "UPDATE qualifications SET rule = ?, due = due + 1, evaluate_at = NULL, changed_at = ? "
                 "WHERE campaign = ? AND tenant = ? AND rule != ?",
                 (rule, utc_text(now), campaign, tenant, rule),
@@ -163,7 +163,7 @@ class Qualifications:
     def job_looked_up(self, lease: Lease, tenant: str, users: Sequence[UserId]) -> None:
         with self._database.write(lease) as sql:
             for user_id in users:
-                sql.exec_driver_sql(
+                sql.execute(
                     "UPDATE ledger SET look_up_job = 0 WHERE tenant = ? AND tab = 'leads' "
                     "AND user_id = ?",
                     (tenant, user_id),
@@ -180,7 +180,7 @@ class Qualifications:
         if not evaluated:
             return
         with self._database.write(lease) as sql:
-            sql.exec_driver_sql(
+            sql.execute_many(
                 "UPDATE qualifications SET state = ?, "
                 "due = CASE WHEN ? THEN due + 1 WHEN due > coalesce(?, due) THEN due ELSE 0 END, "
                 "evaluate_at = ?, job_id = ?, "

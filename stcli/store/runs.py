@@ -39,15 +39,15 @@ class Runs:
         """A pass begins, under its campaign's lock: others of it that never ended have died. Those
         of more than ``KEPT`` ago are forgotten."""
         with self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE runs SET status = 'interrupted' WHERE campaign = ? AND status = 'running'",
                 (campaign,),
             )
-            sql.exec_driver_sql(
+            sql.execute(
                 "DELETE FROM runs WHERE campaign = ? AND pass = ? AND started_at < ?",
                 (campaign, kind, utc_text(now - KEPT)),
             )
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO runs (run_id, campaign, pass, status, started_at, host, pid) "
                 "VALUES (?, ?, ?, 'running', ?, ?, ?)",
                 (run_id, campaign, kind, utc_text(now), host, pid),
@@ -62,7 +62,7 @@ class Runs:
         report: Mapping[str, object],
     ) -> None:
         with self._database.write() as sql:
-            sql.exec_driver_sql(
+            sql.execute(
                 "UPDATE runs SET status = ?, exit_code = ?, finished_at = ?, report = ? "
                 "WHERE run_id = ?",
                 (status, exit_code, utc_text(now), json.dumps(report), run_id),
@@ -71,13 +71,13 @@ class Runs:
     def knows(self, run_id: RunId) -> bool:
         """Whether this state has seen that run begin."""
         with self._database.read() as sql:
-            found = sql.exec_driver_sql("SELECT 1 FROM runs WHERE run_id = ?", (run_id,))
+            found = sql.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,))
             return found.first() is not None
 
     def done_since(self, campaign: str, since: datetime, until: datetime) -> set[str]:
         """The kinds of passes that ended well in this time; records that failed are no hindrance."""
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(
+            rows = sql.execute(
                 "SELECT DISTINCT pass FROM runs WHERE campaign = ? AND started_at BETWEEN ? AND ? "
                 "AND status IN ('succeeded', 'partial')",
                 (campaign, utc_text(since), utc_text(until)),
@@ -87,7 +87,7 @@ class Runs:
     def last(self, campaign: str) -> dict[str, Run]:
         """The newest run of each kind of pass."""
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(
+            rows = sql.execute(
                 f"SELECT {_COLUMNS} "
                 "FROM runs r WHERE campaign = ? AND started_at = (SELECT max(started_at) FROM runs "
                 "WHERE campaign = r.campaign AND pass = r.pass)",
@@ -112,7 +112,7 @@ class Runs:
         if failed_only:
             conditions.append("status NOT IN ('succeeded', 'running')")
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(
+            rows = sql.execute(
                 f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} "
                 "ORDER BY started_at DESC, run_id DESC LIMIT ?",
                 (*values, limit),
@@ -123,11 +123,11 @@ class Runs:
         """When a pass last counted any of these; without one, when the first pass ran."""
         found = " OR ".join("json_extract(report, ?) > 0" for _ in counts)
         with self._database.read() as sql:
-            row = sql.exec_driver_sql(
+            row = sql.execute(
                 f"SELECT max(started_at) FROM runs WHERE campaign = ? AND ({found})",
                 (campaign, *(f"$.counts.{count}" for count in counts)),
             ).scalar_one()
-            first = sql.exec_driver_sql(
+            first = sql.execute(
                 "SELECT min(started_at) FROM runs WHERE campaign = ?", (campaign,)
             ).scalar_one()
         return optional_instant(row or first)
@@ -135,7 +135,7 @@ class Runs:
     def beginning_with(self, text: str) -> list[Run]:
         """Those whose id begins with ``text``; a handful is enough to tell that it is not one."""
         with self._database.read() as sql:
-            rows = sql.exec_driver_sql(
+            rows = sql.execute(
                 f"SELECT {_COLUMNS} FROM runs WHERE substr(run_id, 1, ?) = ? "
                 "ORDER BY started_at DESC LIMIT 5",
                 (len(text), text),

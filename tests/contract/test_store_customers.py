@@ -367,7 +367,7 @@ def contents(state: State) -> list[Sequence[object]]:
     tables = ("crm_customers", "crm_contacts", "crm_customer_jobs", "crm_suppressions", "feeds")
     with state.database.read() as sql:
         return [
-            sql.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2").all()
+            sql.execute(f"SELECT * FROM {table} ORDER BY 1, 2").all()
             for table in (*tables, "crm_changes")
         ]
 

@@ -61,14 +61,14 @@ def state(database: Database) -> State:
 
 def count(database: Database) -> int:
     with database.read() as sql:
-        return int(sql.exec_driver_sql("SELECT count(*) FROM people_reads").scalar_one())
+        return int(sql.execute("SELECT count(*) FROM people_reads").scalar_one())
 
 
 def write(database: Database, *statements: str, then: Exception | None = None) -> None:
     """One transaction, which may end badly."""
     with database.write() as sql:
         for statement in statements:
-            sql.exec_driver_sql(statement)
+            sql.execute(statement)
         if then is not None:
             raise then
 
@@ -83,7 +83,7 @@ def test_file_and_folder_are_private(database: Database, file: Path) -> None:
     """Names and addresses of customers lie in it; so do those of what is not yet written back."""
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     with database.write() as sql:
-        sql.exec_driver_sql(INSERT)
+        sql.execute(INSERT)
     for path in file.parent.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
@@ -91,7 +91,7 @@ def test_file_and_folder_are_private(database: Database, file: Path) -> None:
 def test_a_write_commits_at_its_end(database: Database, file: Path) -> None:
     """What was written is there for other programs."""
     with database.write() as sql:
-        sql.exec_driver_sql(INSERT)
+        sql.execute(INSERT)
     with closing(sqlite3.connect(file)) as other:
         assert other.execute("SELECT account FROM people_reads").fetchall() == [("a",)]
 
@@ -106,7 +106,7 @@ def test_a_write_that_raises_has_no_effect(database: Database) -> None:
 def test_what_a_read_writes_is_not_kept(database: Database) -> None:
     """A read is a read."""
     with database.read() as sql:
-        sql.exec_driver_sql(INSERT)
+        sql.execute(INSERT)
     assert count(database) == 0
 
 
@@ -114,18 +114,18 @@ def test_a_read_sees_one_moment(database: Database) -> None:
     """What others commit meanwhile does not appear in the middle of it, and nobody waits."""
     with database.read() as reading:
         query = "SELECT count(*) FROM people_reads"
-        assert reading.exec_driver_sql(query).scalar_one() == 0
+        assert reading.execute(query).scalar_one() == 0
         with database.write() as sql:
-            sql.exec_driver_sql(INSERT)
-        assert reading.exec_driver_sql(query).scalar_one() == 0
+            sql.execute(INSERT)
+        assert reading.execute(query).scalar_one() == 0
     assert count(database) == 1
 
 
 def test_a_commit_survives_a_power_cut(database: Database) -> None:
     """An intent that was lost is a booking made twice: full synchronisation, and a log."""
     with database.read() as sql:
-        assert sql.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
-        assert sql.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert sql.execute("PRAGMA synchronous").scalar_one() == 2
+        assert sql.execute("PRAGMA journal_mode").scalar_one() == "wal"
 
 
 # --- what goes wrong -------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_a_locked_database_is_told_so(
         assert caught.value.exit_code is ExitCode.CONFIGURATION
         assert "backup" in caught.value.hint
         with impatient.write() as sql:
-            sql.exec_driver_sql(INSERT)
+            sql.execute(INSERT)
     finally:
         impatient.close()
     assert count(database) == 1
@@ -172,7 +172,7 @@ def test_a_wait_in_vain_is_not_repeated_in_full(
                 assert waited(opened) < 1.5
                 other.execute("ROLLBACK")
                 with opened.write() as sql:
-                    sql.exec_driver_sql("UPDATE people_reads SET last_page = 1")
+                    sql.execute("UPDATE people_reads SET last_page = 1")
     finally:
         opened.close()
 
@@ -186,7 +186,7 @@ def test_a_wait_for_a_lock_ends_with_a_stop(file: Path, database: Database) -> N
     stoppable = open_sqlite(file, stopped)
     try:
         with stoppable.write() as sql:
-            sql.exec_driver_sql(INSERT)
+            sql.execute(INSERT)
         with closing(sqlite3.connect(file)) as other:
             other.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
@@ -194,7 +194,7 @@ def test_a_wait_for_a_lock_ends_with_a_stop(file: Path, database: Database) -> N
                 pass
             assert time.monotonic() - began < 2
             with stoppable.read() as sql:
-                assert sql.exec_driver_sql("SELECT count(*) FROM people_reads").scalar_one() == 1
+                assert sql.execute("SELECT count(*) FROM people_reads").scalar_one() == 1
     finally:
         stoppable.close()
 
@@ -251,7 +251,7 @@ def test_a_file_that_is_no_database_is_told_so(tmp_path: Path) -> None:
 def test_a_damaged_database_is_told_so(database: Database, file: Path) -> None:
     """Pages that were overwritten are noticed and said in words."""
     with database.write() as sql:
-        sql.exec_driver_sql(INSERT)
+        sql.execute(INSERT)
     database.close()
     with closing(sqlite3.connect(file)) as plain:
         plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -275,7 +275,7 @@ def test_a_full_disk_is_told_so(database: Database) -> None:
 def test_any_other_refusal_is_a_state_error(database: Database) -> None:
     """No error of the library reaches a use case."""
     with pytest.raises(StateError, match="no such table"), database.read() as sql:
-        sql.exec_driver_sql("SELECT * FROM absent")
+        sql.execute("SELECT * FROM absent")
 
 
 # --- times -----------------------------------------------------------------------------------

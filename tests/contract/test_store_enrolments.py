@@ -140,7 +140,7 @@ def row_of(state: State, customer_id: CustomerId, campaign: CampaignName = SPRIN
 def everything(state: State) -> list[Sequence[object]]:
     with state.database.read() as sql:
         return [
-            sql.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2").all()
+            sql.execute(f"SELECT * FROM {table} ORDER BY 1, 2").all()
             for table in ("enrolments", "enrolment_progress", "failures", "crm_changes")
         ]
 
@@ -830,7 +830,7 @@ def test_a_look_waits_for_who_feeds(state: State, lease: Lease, file: Path) -> N
         thread.start()
         assert begins.wait(30)
         for number in (1, 2):
-            sql.exec_driver_sql(
+            sql.execute(
                 "INSERT INTO crm_customers VALUES (?, ?, 'n', 't', 1, 0, 0, 0, '', '', '', 'a', "
                 "'b', ?)",
                 (TENANT, number, number),

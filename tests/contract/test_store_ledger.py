@@ -266,7 +266,7 @@ FENCED: dict[str, Callable[[State, Lease], Any]] = {
 def everything(state: State) -> list[object]:
     with state.database.read() as sql:
         return [
-            sql.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2, 3").all()
+            sql.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").all()
             for table in ("ledger", "failures", "qualifications")
         ]
 

@@ -253,7 +253,7 @@ def test_a_newer_one_that_migrates_meanwhile_is_noticed(file: Path, backups: Pat
         patience = time.monotonic() + 1
         while time.monotonic() < patience and not list(backups.glob("*.db")):
             time.sleep(0.02)  # until it has read the old state
-        sql.exec_driver_sql("INSERT INTO schema_migrations VALUES ('9999_f', 'now', '7.3.1')")
+        sql.execute("INSERT INTO schema_migrations VALUES ('9999_f', 'now', '7.3.1')")
     thread.join()
     database.close()
     assert isinstance(ended[0], StateError)
@@ -374,7 +374,7 @@ def test_a_database_object_is_usable_afterwards(file: Path, backups: Path) -> No
     database: Database = open_sqlite(file)
     migrate(database, version="1.0.0", file=file, backups=backups)
     with database.write() as sql:
-        sql.exec_driver_sql(DATA["connections"])
+        sql.execute(DATA["connections"])
     with database.read() as sql:
-        assert sql.exec_driver_sql("SELECT count(*) FROM connections").scalar_one() == 1
+        assert sql.execute("SELECT count(*) FROM connections").scalar_one() == 1
     database.close()

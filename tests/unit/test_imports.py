@@ -72,7 +72,7 @@ OUTSIDE: dict[str, set[str]] = {
     "uvicorn": {"sandbox"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "sqlalchemy": {"store"},
+    "sqlite3": {"store", "clients/ratelimit.py"},
     "yaml": {"config", "cli/config.py"},
     "msgspec": {"clients", "wiring.py", "sandbox"},
     "pydantic": {"domain", "config"},

@@ -18,7 +18,7 @@ finally:
     print("\\n" + "\\n".join(sys.modules), file=sys.stderr)
 """
 SERVERS = {"starlette", "uvicorn"}
-OF_THE_STATE = {"sqlalchemy", "sqlite3"}
+OF_THE_STATE = {"sqlite3"}
 OF_A_PASS = {"httpx", "msgspec", "stcli.clients", "stcli.usecases.passes.runner"}
 OF_FILES = {"pydantic", "yaml", "stcli.config"}
 KEYRING = {"keyring"}

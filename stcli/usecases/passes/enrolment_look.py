@@ -23,7 +23,6 @@ from stcli.domain.ids import CustomerId, RfCampaignId, UserId
 from stcli.domain.matching import email_key
 from stcli.domain.outcome import SkipReason
 from stcli.store.customers import changed_since, known_customers, suppressed
-from stcli.store.engine import Transaction
 from stcli.store.enrolments import (
     asked_since,
     bound_users,
@@ -40,6 +39,7 @@ from stcli.store.enrolments import (
 )
 from stcli.store.failures import FailureState, clear_failure
 from stcli.store.people import people_by_email, people_by_id
+from stcli.store.transaction import Transaction
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.failing import record_failure
 

@@ -23,7 +23,6 @@ from stcli.errors import (
     Unavailable,
 )
 from stcli.store.customers import known_customers
-from stcli.store.engine import Transaction
 from stcli.store.enrolments import (
     Settled,
     bound_users,
@@ -34,6 +33,7 @@ from stcli.store.enrolments import (
 )
 from stcli.store.failures import FailureState, clear_failure
 from stcli.store.people import people_by_email
+from stcli.store.transaction import Transaction
 from stcli.usecases.passes.context import PassContext
 from stcli.usecases.passes.enrolment_look import KIND, Look
 from stcli.usecases.passes.failing import record_failure

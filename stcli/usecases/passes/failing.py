@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stcli.domain.outcome import Failure
-from stcli.store.engine import Transaction
 from stcli.store.failures import FailureState, upsert_failure
+from stcli.store.transaction import Transaction
 from stcli.usecases.passes.context import PassContext
 
 
