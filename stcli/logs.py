@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -24,14 +24,23 @@ from stcli.paths import private_folder
 
 MAX_BYTES = 5 * 1024 * 1024
 KEPT = 3
+SHORTEST_PHONE = 9
+"""How many digits and signs between them a phone number has at least."""
 
-_EMAIL = re.compile(r"[^\s@<>\"'=:,;()]+@[^\s@<>\"'=:,;()]+\.[^\s@<>\"'=:,;()]+")
+# Each pattern begins where a word does and never tries a part of it again: what is masked may be a
+# megabyte of a damaged file.
+_EMAIL = re.compile(
+    r"""(?<![^\s@<>"'=:,;()]) [^\s@<>"'=:,;()]++ @ [^\s@<>"'=:,;()]+ \. [^\s@<>"'=:,;()]+""",
+    re.VERBOSE,
+)
 # A tenant's number looks like a phone's, is nobody's, and is the first thing that support asks for.
 _PHONE = re.compile(
     r"""(?P<tenant> (?i: tenant(?:[-_\ ]id)?["']?[\s:=/]+ | production: | integration: ) \d+ \b )
-    | (?<![\w-])(?!\d{4}-\d\d-\d\d\b)\+?\(?\d[\d\s().-]{7,}\d(?![\w-])""",
+    | (?<![\w-])(?!\d{4}-\d\d-\d\d\b)\+?\(?\d[\d\s().-]{8,}+""",
     re.VERBOSE,
 )
+_PHONE_END = re.compile(r"\d(?![\w-])")
+_IN_WORD = re.compile(r"\w")
 # Behind the word alone, or a colon as in a sentence, only what cannot be a word: "the token is good".
 _TOKEN = re.compile(
     r"""( bearer\s+
@@ -46,22 +55,38 @@ _NETWORK_ADDRESS = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.-])")
 def masked(text: str) -> str:
     """Text without tokens, email addresses and phone numbers."""
     text = _EMAIL.sub("***", _TOKEN.sub(r"\1***", text))
-    return _PHONE.sub(lambda found: found["tenant"] or "***", text)
+    return _PHONE.sub(lambda found: _with_phone_as(found, lambda _: "***"), text)
 
 
 def masked_people(text: str) -> str:
     """A message for a person without email addresses and phone numbers. Numbers that can be told from
     a phone's stay: ids of up to nine digits, names of files, network addresses."""
-    return _PHONE.sub(_masked_phone, _EMAIL.sub("***", text))
+
+    def as_told(found: re.Match[str]) -> str:
+        is_in_path = found.string[: found.start()].endswith("/")
+
+        def shown(number: str) -> str:
+            is_id = number.isdecimal() and (len(number) < 10 or is_in_path)
+            return number if is_id or _NETWORK_ADDRESS.match(number) else "***"
+
+        return _with_phone_as(found, shown)
+
+    return _PHONE.sub(as_told, _EMAIL.sub("***", text))
 
 
-def _masked_phone(found: re.Match[str]) -> str:
+def _with_phone_as(found: re.Match[str], shown: Callable[[str], str]) -> str:
+    """What was found, with ``shown`` in the place of the phone number in it. The number ends with the
+    last digit that ends a word."""
     text = found.group()
     if found["tenant"]:
         return text
-    is_in_path = found.string[: found.start()].endswith("/")
-    is_id = text.isdecimal() and (len(text) < 10 or is_in_path)
-    return text if is_id or _NETWORK_ADDRESS.match(text) else "***"
+    ends = [end.end() for end in _PHONE_END.finditer(found.string, found.start(), found.end())]
+    # `finditer` takes the end of what was found for that of a word.
+    if ends and ends[-1] == found.end() and _IN_WORD.match(found.string, found.end()):
+        ends.pop()
+    length = ends[-1] - found.start() if ends else 0
+    digits = text[:length].lstrip("+(")
+    return shown(text[:length]) + text[length:] if len(digits) >= SHORTEST_PHONE else text
 
 
 def masked_values(value: Any) -> Any:

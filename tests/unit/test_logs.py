@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from stcli.logs import masked, masked_people
@@ -59,3 +61,16 @@ def test_people_and_secrets_are_masked(text: str, kept: str) -> None:
 def test_an_error_stays_readable_without_people(text: str, kept: str | None) -> None:
     """It names tenants, files and addresses on purpose."""
     assert masked_people(text) == (text if kept is None else kept)
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a", "a@", "a.@b.", "@a.a", ".1-", "1 ", "1(((", "token ", "tenant ", "2026-11-26 ", "+1 _"],
+)
+def test_a_megabyte_of_anything_is_masked_at_once(part: str) -> None:
+    """A message may hold what a damaged file holds: the time grows with it, not with its square."""
+    text = part * (1_000_000 // len(part))
+    began = time.process_time()
+    masked(text)
+    masked_people(text)
+    assert time.process_time() - began < 20
