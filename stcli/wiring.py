@@ -20,11 +20,8 @@ from stcli import __version__
 from stcli.config.files import CampaignFiles
 from stcli.config.load import load_settings
 from stcli.domain.campaign import AccountSettings, CampaignConfig, Tab
-from stcli.domain.connection import Connection, Environment, Proof
+from stcli.domain.connection import Environment, Proof
 from stcli.domain.ids import CampaignName
-from stcli.domain.mapping.validate import TabVerdict
-from stcli.domain.outcome import PassKind, PassResult
-from stcli.domain.secret import Secret
 from stcli.errors import (
     ConfigurationError,
     CredentialsMissing,
@@ -45,6 +42,10 @@ if TYPE_CHECKING:
     from stcli.config.upgrade import Upgrade
     from stcli.credentials.chain import Found, SecretChain
     from stcli.credentials.names import SecretRequest
+    from stcli.domain.connection import Connection
+    from stcli.domain.mapping.validate import TabVerdict
+    from stcli.domain.outcome import PassKind, PassResult
+    from stcli.domain.secret import Secret
     from stcli.scheduling.job import Installed, Job, Remark
     from stcli.scheduling.schedules import Schedules
     from stcli.store.copies import Examined
@@ -599,6 +600,7 @@ class Application:
     ) -> None:
         """Run these passes one after the other; ``keep_going`` turns what keeps one from starting
         into its result instead of raising it."""
+        from stcli.domain.outcome import PassKind
         from stcli.processes import this_process
         from stcli.usecases.passes.concurrency import StateThread
         from stcli.usecases.passes.context import Rates

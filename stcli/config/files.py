@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stcli.config.document import DocumentPath, parse_document, read_bytes
-from stcli.config.edit import EditResult, edit_file, remove_value, set_value
 from stcli.config.load import (
     LoadedCampaign,
     interpret,
@@ -15,15 +14,16 @@ from stcli.config.load import (
     load_campaign,
     no_campaign,
 )
-from stcli.config.rules_edit import refuse_faulty, with_rules
 from stcli.domain.campaign import Action, CampaignConfig, Method, Tab
 from stcli.domain.ids import CampaignName
-from stcli.domain.mapping.rules import RuleChanges
 from stcli.errors import ConfigurationError, Problem
 from stcli.paths import Home, write_private
 
+# What edits a file is imported where one is edited: most commands only read.
 if TYPE_CHECKING:
+    from stcli.config.edit import EditResult
     from stcli.config.upgrade import Upgrade
+    from stcli.domain.mapping.rules import RuleChanges
 
 _SCHEMA_LINE = "# yaml-language-server: $schema=../campaign.schema.json\n"
 _NEW = """\
@@ -157,6 +157,8 @@ class CampaignFiles:
         """Set the values and mappings that ``plan`` makes of what the file says once nobody else can
         change it; the difference as text. Where it raises nothing is written."""
 
+        from stcli.config.rules_edit import with_rules
+
         def change(text: str, before: LoadedCampaign) -> str:
             values, rules = plan(before.config)
             text = _with(text, values, ())
@@ -199,6 +201,8 @@ class CampaignFiles:
     def replace(self, name: CampaignName, before: str, after: str) -> EditResult:
         """Put a new text in the place of ``before``. ``ConfigurationError`` where
         somebody changed the file meanwhile, or where the new text is no valid campaign file."""
+        from stcli.config.edit import edit_file
+
         path = self._home.campaign_file(name)
 
         def change(text: str) -> str:
@@ -218,6 +222,8 @@ class CampaignFiles:
     ) -> EditResult:
         """Replace a file's text by ``change`` of it and of what it says. What is no valid campaign
         file afterwards, or what ``accept`` raises for, is not written."""
+        from stcli.config.edit import edit_file
+
         path = self.existing(name)
 
         def changed(text: str) -> str:
@@ -230,6 +236,8 @@ class CampaignFiles:
     ) -> tuple[str, LoadedCampaign]:
         """Set and take out mappings of a tab; the difference as text, and what the file says then.
         A mapping that is wrong is refused; one that lacks others beside it is not."""
+        from stcli.config.rules_edit import refuse_faulty, with_rules
+
         after: list[LoadedCampaign] = []
 
         def accept(loaded: LoadedCampaign) -> None:
@@ -246,6 +254,8 @@ class CampaignFiles:
 
 
 def _with(text: str, values: Mapping[DocumentPath, object], removed: Sequence[DocumentPath]) -> str:
+    from stcli.config.edit import remove_value, set_value
+
     for path in removed:
         text = remove_value(text, path)
     for path, value in values.items():

@@ -131,7 +131,8 @@ def check(config: CampaignConfig) -> dict[Tab, TabVerdict]:
 def load_settings(path: Path) -> AccountSettings:
     """``settings.yaml``; a missing or empty file means the defaults."""
     if not path.exists():
-        return AccountSettings()
+        # Made without validation, which would have to be built for it.
+        return AccountSettings.model_construct()
     return interpret_settings(read_document(path))
 
 

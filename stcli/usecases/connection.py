@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stcli.domain.campaign import CampaignConfig
 from stcli.domain.connection import (
@@ -26,8 +26,6 @@ from stcli.domain.connection import (
 )
 from stcli.domain.ids import CampaignName, ProviderId, TenantId
 from stcli.domain.nearest import suggestion
-from stcli.domain.records import Booking
-from stcli.domain.secret import Secret
 from stcli.errors import (
     ApiError,
     ConfigurationError,
@@ -37,8 +35,14 @@ from stcli.errors import (
     RecordRejected,
     UsageError,
 )
-from stcli.store.connections import Connections
-from stcli.usecases.ports import CrmGateway, ReferralGateway
+
+if TYPE_CHECKING:
+    from stcli.domain.records import Booking
+    from stcli.domain.secret import Secret
+    from stcli.store.connections import Connections
+    from stcli.usecases.ports import CrmGateway, ReferralGateway
+
+    OpenCrm = Callable[[Proof, Secret], AbstractAsyncContextManager[CrmGateway]]
 
 WHERE_THE_TENANT_ID_IS = (
     "It is the number in the top-right corner of ServiceTitan's "
@@ -224,9 +228,6 @@ def refuse_other_tenant(connection: Connection, proof: Proof) -> None:
         f"({proof.environment.value})",
         f"Put the old value back, or: stcli disconnect {connection.campaign}, then connect again.",
     )
-
-
-OpenCrm = Callable[[Proof, Secret], AbstractAsyncContextManager[CrmGateway]]
 
 
 async def prove(proof: Proof, secret: Secret, open_crm: OpenCrm) -> str:

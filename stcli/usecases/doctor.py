@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from stcli.domain.campaign import CampaignConfig, ExistingCustomers, Tab, in_use
 from stcli.domain.connection import Proof
@@ -16,10 +17,13 @@ from stcli.domain.secret import Secret
 from stcli.errors import ConfigurationError, CredentialsRefused, ExitCode, StcliError
 from stcli.store.state import State
 from stcli.usecases.campaign_lookup import find_campaign
-from stcli.usecases.connection import OpenCrm, prove
+from stcli.usecases.connection import prove
 from stcli.usecases.passes.subject import Subject, passes_in_use, refuse_unready
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 from stcli.usecases.report import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from stcli.usecases.connection import OpenCrm
 
 SKEW_SECONDS = 60.0
 """So much the clocks may differ: ``since`` and ``hold_days`` are days, tokens live for 15 minutes."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from stcli.domain.outcome import Count, PassResult
 from stcli.errors import ConfigurationError, Problem, StcliError
+
+if TYPE_CHECKING:
+    from stcli.domain.outcome import PassResult
 
 SCHEMA_VERSION = 1
 
@@ -49,6 +52,8 @@ def problem_values(problems: Sequence[Problem]) -> list[dict[str, object]]:
 
 def pass_document(result: PassResult) -> dict[str, object]:
     """One pass, also one that failed or was stopped."""
+    from stcli.domain.outcome import Count
+
     tally = result.tally
     document: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
