@@ -21,9 +21,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-import httpx
-
 from stcli import __version__
+from stcli.clients.http_library import httpx
 from stcli.domain.secret import Secret
 from stcli.errors import (
     ConfigurationError,

@@ -66,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
 several engines), so a second description of it would only repeat the first."""
 
 OUTSIDE: dict[str, set[str]] = {
-    "httpx": {"clients/transport.py"},
+    "httpx": {"clients/http_library.py"},
     "keyring": {"credentials/os_keyring.py"},
     "starlette": {"sandbox"},
     "uvicorn": {"sandbox"},

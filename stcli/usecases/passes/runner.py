@@ -29,15 +29,11 @@ from stcli.errors import (
 from stcli.store.locks import Locks, Process
 from stcli.store.sent_marks import SentMarks
 from stcli.store.state import State as StoredState
-from stcli.usecases.passes.bookings import run_bookings
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
 from stcli.usecases.passes.context import PassContext, PassOptions, Rates
 from stcli.usecases.passes.people import PeopleReader
 from stcli.usecases.passes.progress import Progress
-from stcli.usecases.passes.qualify import run_qualify
-from stcli.usecases.passes.return_fields import run_return
 from stcli.usecases.passes.subject import Subject, refuse_unready, tenant_key
-from stcli.usecases.passes.sync import run_sync
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 from stcli.usecases.report import pass_document
 
@@ -65,13 +61,25 @@ class Systems:
     account: str
 
 
-BODIES: dict[PassKind, Callable[[PassContext], Coroutine[None, None, None]]] = {
-    PassKind.LEADS: lambda context: run_bookings(context, Tab.LEADS),
-    PassKind.REFERRERS: lambda context: run_bookings(context, Tab.REFERRERS),
-    PassKind.SYNC: run_sync,
-    PassKind.QUALIFY: run_qualify,
-    PassKind.RETURN: run_return,
-}
+def _body(kind: PassKind, context: PassContext) -> Coroutine[None, None, None]:
+    """What a pass of this kind does; loaded when it is wanted, because most runs are of one kind."""
+    match kind:
+        case PassKind.LEADS | PassKind.REFERRERS:
+            from stcli.usecases.passes.bookings import run_bookings
+
+            return run_bookings(context, Tab(kind.value))
+        case PassKind.SYNC:
+            from stcli.usecases.passes.sync import run_sync
+
+            return run_sync(context)
+        case PassKind.QUALIFY:
+            from stcli.usecases.passes.qualify import run_qualify
+
+            return run_qualify(context)
+        case PassKind.RETURN:
+            from stcli.usecases.passes.return_fields import run_return
+
+            return run_return(context)
 
 
 class Passes:
@@ -161,7 +169,7 @@ class Passes:
         log.info("%s pass of %s started", kind.value, context.campaign)
         error: StcliError | None = None
         try:
-            await _stoppable(BODIES[kind](context), context)
+            await _stoppable(_body(kind, context), context)
         except StcliError as caught:
             error = _of_the_pass(caught)
             log.warning("%s pass of %s ended early: %s", kind.value, context.campaign, caught)

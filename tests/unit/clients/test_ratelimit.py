@@ -255,14 +255,14 @@ def test_file_and_folder_are_private(tmp_path: Path) -> None:
 
 
 def test_database_is_touched_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second of 60 requests reserves about four times."""
+    """A second of 60 requests reserves about eight times."""
     time = VirtualClock()
     shared = limiter(tmp_path, time)
     opened = []
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(1) or connect(*a, **k))
     moments(shared, time, 56, 60)
-    assert len(opened) == 4
+    assert len(opened) == 8
 
 
 def test_damaged_file_is_replaced(tmp_path: Path) -> None:

@@ -418,6 +418,6 @@ class History(RuleBasedStateMachine):
             assert row.state is not S.INTENT
 
 
-EXAMPLES = int(os.environ.get("STCLI_TEST_EXAMPLES") or 600)
+EXAMPLES = int(os.environ.get("STCLI_TEST_EXAMPLES") or 250)
 TestHistory = History.TestCase
 TestHistory.settings = settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)
