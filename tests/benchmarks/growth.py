@@ -4,18 +4,22 @@ by the number of customers and of open bookings."""
 from __future__ import annotations
 
 import sqlite3
+import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stcli.sandbox.settings import SandboxSettings
-from tests.benchmarks.measuring import Bench, Ran, bench
+from tests.benchmarks.measuring import Bench, Ran, Spread, bench, ratios
+from tests.benchmarks.plot import log_plot
 from tests.integration.conftest import FIELDS
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 CHANGES = 1_000
-TURNS = 3
+PLOT = Path(__file__).parents[2] / "docs" / "growth.svg"
+TURNS = 5
 # Of a thousand customers twenty have this tag, so that everybody is known and few are enrolled.
 CAMPAIGN = f"""\
 leads:
@@ -38,23 +42,24 @@ sync:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one size came to; the seconds of passes with nothing new are medians."""
+    """What one size came to: seconds of first passes, of several looks and of as many passes with
+    nothing new, of a pass with a thousand changes."""
 
     customers: int
     bookings: int
     first_sync: Ran
     first_qualify: Ran
-    status_seconds: float
-    idle_sync_seconds: float
-    idle_qualify_seconds: float
+    status: Spread
+    idle_sync: Spread
+    idle_qualify: Spread
     idle_requests: int
-    changed_seconds: float
-    changed_requests: int
+    changed: Ran
 
     @property
-    def ratio(self) -> float:
-        """Both passes with nothing new, to ``stcli status``."""
-        return (self.idle_sync_seconds + self.idle_qualify_seconds) / self.status_seconds
+    def ratio(self) -> Spread:
+        """Both passes with nothing new, to the ``stcli status`` of the same turn."""
+        both = [a + b for a, b in zip(self.idle_sync.values, self.idle_qualify.values, strict=True)]
+        return ratios(both, self.status.values)
 
 
 def measure(customers: int) -> Cost:
@@ -90,17 +95,16 @@ def measure(customers: int) -> Cost:
             bookings,
             first_sync,
             first_qualify,
-            _median(status),
-            _median(syncs),
-            _median(qualifies),
+            _seconds(status),
+            _seconds(syncs),
+            _seconds(qualifies),
             sum(one["requests"]["servicetitan"] for one in idle),
-            changed.seconds,
-            changed.document["requests"]["servicetitan"],
+            changed,
         )
 
 
-def _median(runs: list[Ran]) -> float:
-    return sorted(run.seconds for run in runs)[len(runs) // 2]
+def _seconds(runs: list[Ran]) -> Spread:
+    return Spread(tuple(run.seconds for run in runs))
 
 
 def _open_bookings(at: Bench, number: int) -> None:
@@ -126,15 +130,17 @@ def _open_bookings(at: Bench, number: int) -> None:
 
 
 def run(sizes: tuple[int, ...] = SIZES) -> str:
-    """The table of every size."""
+    """The table of every size; the plot of it goes to ``docs/growth.svg``."""
     headers = (
         "customers", "first sync", "peak", "open bookings", "first qualify", "peak", "status",
-        "idle sync", "idle qualify", "idle, to status", "idle ST requests", "1,000 changes",
+        "idle sync", "idle qualify", "idle, to status", "idle ST requests", "1,000 changes", "peak",
         "ST requests",
     )  # fmt: skip
     rows = [f"| {' | '.join(headers)} |", "|---" * len(headers) + "|"]
+    costs = []
     for size in sizes:
         cost = measure(size)
+        costs.append(cost)
         cells = (
             f"{cost.customers:,}",
             f"{cost.first_sync.seconds:.1f} s",
@@ -142,13 +148,32 @@ def run(sizes: tuple[int, ...] = SIZES) -> str:
             f"{cost.bookings:,}",
             f"{cost.first_qualify.seconds:.1f} s",
             f"{cost.first_qualify.peak_mb:.0f} MB",
-            f"{cost.status_seconds:.2f} s",
-            f"{cost.idle_sync_seconds:.2f} s",
-            f"{cost.idle_qualify_seconds:.2f} s",
-            f"{cost.ratio:.2f}",
+            f"{cost.status} s",
+            f"{cost.idle_sync} s",
+            f"{cost.idle_qualify} s",
+            str(cost.ratio),
             str(cost.idle_requests),
-            f"{cost.changed_seconds:.2f} s",
-            str(cost.changed_requests),
+            f"{cost.changed.seconds:.2f} s",
+            f"{cost.changed.peak_mb:.0f} MB",
+            str(cost.changed.document["requests"]["servicetitan"]),
         )
         rows.append(f"| {' | '.join(cells)} |")
+        print(rows[-1], file=sys.stderr, flush=True)
+    PLOT.write_text(_drawn(costs), encoding="utf-8")
     return "\n".join(rows)
+
+
+def _drawn(costs: Sequence[Cost]) -> str:
+    sizes = [cost.customers for cost in costs]
+    return log_plot(
+        "Seconds of a pass, by the number of customers",
+        sizes,
+        {
+            "first sync": [cost.first_sync.seconds for cost in costs],
+            "first qualify": [cost.first_qualify.seconds for cost in costs],
+            "1,000 changes": [cost.changed.seconds for cost in costs],
+            "idle sync": [cost.idle_sync.median for cost in costs],
+            "idle qualify": [cost.idle_qualify.median for cost in costs],
+            "status": [cost.status.median for cost in costs],
+        },
+    )
