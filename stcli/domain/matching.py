@@ -13,6 +13,7 @@ _EMAIL = re.compile(
     r"[^\s@\"(),:;<>\[\]\\.]+(?:\.[^\s@\"(),:;<>\[\]\\.]+)*"
     r"@(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_](?:[\w-]*[^\W_])"
 )
+_NO_DIGITS = re.compile(r"[^0-9]+")
 SHORTEST_PHONE = 7
 
 
@@ -36,7 +37,7 @@ def is_email(text: str) -> bool:
 def phone_key(text: str) -> str:
     """What two spellings of one number have in common: its digits, without North America's leading
     1; blank where there are too few to tell people apart."""
-    digits = "".join(character for character in text if character in "0123456789")
+    digits = _NO_DIGITS.sub("", text)
     if len(digits) == 11 and digits.startswith("1"):
         digits = digits[1:]
     return digits if len(digits) >= SHORTEST_PHONE else ""

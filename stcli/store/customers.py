@@ -415,9 +415,12 @@ def _customer_row(customer: Customer) -> tuple[object, ...]:
     )
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 def _json(value: Sequence[int] | Mapping[str, str] | Mapping[int, str]) -> str:
     """Compact; nothing at all, the usual case, is empty text."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) if value else ""
+    return _ENCODER.encode(value) if value else ""
 
 
 def _customer(row: Row) -> Customer:

@@ -200,12 +200,12 @@ def _as_state_error(error: sqlite3.Error) -> StateError:
 
 def utc_text(instant: datetime) -> str:
     """An instant as it is stored: fixed width, so that text order is time order."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def utc_instant(text: str) -> datetime:
     """The instant that ``utc_text`` stored."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
 def optional_instant(text: str | None) -> datetime | None:

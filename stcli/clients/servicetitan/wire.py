@@ -356,6 +356,8 @@ CUSTOM_FIELD_TYPES = msgspec.json.Decoder(Page[CustomFieldTypeDocument])
 
 def instant(at: datetime) -> datetime:
     """``at`` in UTC; ServiceTitan's times are UTC even where they do not say so."""
+    if at.tzinfo is UTC:
+        return at
     if at.tzinfo is None:
         return at.replace(tzinfo=UTC)
     try:
