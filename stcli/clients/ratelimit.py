@@ -5,7 +5,8 @@ would let that much through on top of a full window. Slots are reserved an eight
 time in a small database of its own, so that it is touched about eight times a second at most, and the
 next ones while half of the last are left, so that no slot passes while the database is waited for. A
 slot whose moment has passed is thrown away: after a stall nothing is sent in a bunch. Slots that a
-process does not use are lost. The rate is 98 % of the allowed one; with slots used at most
+process does not use are lost; so is the slot of a request whose connection took longer than it, which
+takes another one before its first byte. The rate is 98 % of the allowed one; with slots used at most
 ``LATE_SECONDS`` late that leaves about 10 ms for the uneven time that requests take to arrive.
 
 A pause holds back every process from its next reservation on; slots already reserved are less than a
@@ -61,8 +62,14 @@ class _InUse(StateError):
 class Limiter(Protocol):
     """Hands out the moments at which a request may be sent; each key has its own."""
 
-    async def acquire(self, key: str, per_second: float) -> None:
-        """Return when the caller may send one request, in the order of the calls."""
+    async def acquire(self, key: str, per_second: float) -> float:
+        """Return when the caller may send one request, in the order of the calls; the moment that
+        was set apart for it, by the limiter's clock."""
+        ...
+
+    async def confirm(self, key: str, per_second: float, moment: float) -> None:
+        """Called right before the first byte: return at once while ``moment`` has hardly passed, else
+        at the next moment that is free."""
         ...
 
     async def pause(self, key: str, seconds: float) -> None:
@@ -109,14 +116,19 @@ class RateLimiter:
         self._patience_seconds = patience_seconds
         self._lanes: dict[str, _Lane] = {}
 
-    async def acquire(self, key: str, per_second: float) -> None:
+    async def acquire(self, key: str, per_second: float) -> float:
         lane = self._lane(key)
         async with lane.turn:  # asyncio's lock is fair: first come, first served
-            while not await self._try(lane, key, per_second):
+            while (moment := await self._try(lane, key, per_second)) is None:
                 pass
+            return moment
 
-    async def _try(self, lane: _Lane, key: str, per_second: float) -> bool:
-        """One look at the next slot; whether it was taken. Nothing is held over an await, so a
+    async def confirm(self, key: str, per_second: float, moment: float) -> None:
+        if self._clock() - moment > LATE_SECONDS:
+            await self.acquire(key, per_second)
+
+    async def _try(self, lane: _Lane, key: str, per_second: float) -> float | None:
+        """One look at the next slot; its moment if it was taken. Nothing is held over an await, so a
         pause or a clock that is set back meanwhile is seen at the next look."""
         if lane.ahead is None and len(lane.slots) <= _block(per_second) // 2:
             lane.ahead = asyncio.create_task(self._fill(lane, key, per_second))
@@ -125,17 +137,17 @@ class RateLimiter:
         if not lane.slots and lane.ahead is not None:
             ahead, lane.ahead = lane.ahead, None
             await ahead
-            return False
+            return None
         now = self._clock()
         if now < lane.reserved_at - SET_BACK_SECONDS:
             lane.slots.clear()
-            return False
+            return None
         wait = lane.slots[0] - now
         if wait > 0:
             await self._sleep(min(wait, LOOK_EVERY_SECONDS))
-            return False
-        lane.slots.popleft()
-        return wait >= -LATE_SECONDS
+            return None
+        moment = lane.slots.popleft()
+        return moment if wait >= -LATE_SECONDS else None
 
     async def _fill(self, lane: _Lane, key: str, per_second: float) -> None:
         """Reserve the next slots."""

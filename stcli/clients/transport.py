@@ -14,7 +14,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -40,11 +40,19 @@ KEEPALIVE_SECONDS = 4.0
 """Shorter than the 5 s after which common servers close an idle connection, so that a write is not
 sent into a connection that is just being closed, which would leave it in doubt."""
 
+TURN_SECONDS = 2.0
+"""How long a connection is kept waiting for its turn: a server closes one that is not used."""
+_FIRST_BYTE = ".send_request_headers.started"
+
 # httpx logs each address with its query, httpcore what it sends: both would put codes of people, and
 # in time perhaps secrets, into a log that asks for everything.
 _log = logging.getLogger("stcli.clients")
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+async def _at_once() -> None:
+    """Nothing has to be waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class Answer:
 
 
 class NotSent(Unavailable):
-    """No connection came about, so the request certainly had no effect."""
+    """No connection came about, or no turn on it, so the request certainly had no effect."""
 
 
 class Transport:
@@ -130,8 +138,10 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         json: bytes | None = None,
         form: Mapping[str, str] | None = None,
+        before_write: Callable[[], Awaitable[None]] = _at_once,
     ) -> Answer:
-        """One request, once.
+        """One request, once. ``before_write`` is awaited when there is a connection, right before the
+        first byte, for ``TURN_SECONDS`` at most.
 
         ``NotSent``: it certainly had no effect. ``NoAnswer``: it may have had one.
         ``UnexpectedAnswer``: a redirect, or more than can be read.
@@ -144,6 +154,15 @@ class Transport:
         self.requests += 1
         began = time.monotonic()
         outcome = "cut off"
+        is_written = False
+
+        async def trace(event: str, _info: Mapping[str, object]) -> None:
+            nonlocal is_written
+            if event.endswith(_FIRST_BYTE):
+                async with asyncio.timeout(TURN_SECONDS):
+                    await before_write()
+                is_written = True
+
         try:
             # httpx bounds each read, not the request: a server that trickles would hold it for ever.
             async with asyncio.timeout(self._timeout_seconds):
@@ -154,6 +173,7 @@ class Transport:
                     headers=sent,
                     content=json,
                     data=dict(form) if form is not None else None,
+                    extensions={"trace": trace},
                 ) as response:
                     outcome = f"HTTP {response.status_code}"
                     self._compare_clocks(response)
@@ -168,6 +188,11 @@ class Transport:
             raise self._not_sent(url, error) from error
         except (httpx.RequestError, TimeoutError) as error:
             outcome = _reason(error)
+            if not is_written:
+                raise NotSent(
+                    f"{self.system} was not asked{self._through(url)}: {outcome}",
+                    "Run again later.",
+                ) from error
             raise NoAnswer(
                 f"{self.system} did not answer{self._through(url)}: {outcome}", "Run again later."
             ) from error

@@ -213,15 +213,23 @@ class ReferralFactoryClient:
         url = self._url + _path(endpoint, identifier)
         is_write = method != "GET"
 
-        async def ready() -> None:
+        async def ready() -> float:
             self._refuse_after_abuse()
-            await self._limiter.acquire(self._limiter_key, self._rate_per_second)
+            moment = await self._limiter.acquire(self._limiter_key, self._rate_per_second)
             self._refuse_after_abuse()
+            return moment
 
-        async def attempt(_: None) -> Answer:
+        async def attempt(moment: float) -> Answer:
             try:
                 answer = await self._transport.send(
-                    method, url, query=query, headers=self._headers, json=body
+                    method,
+                    url,
+                    query=query,
+                    headers=self._headers,
+                    json=body,
+                    before_write=lambda: self._limiter.confirm(
+                        self._limiter_key, self._rate_per_second, moment
+                    ),
                 )
                 if answer.status == 429:
                     await self._hold_back(answer)

@@ -419,17 +419,17 @@ class ServiceTitanClient:
         is_read = method == "GET"
         refused: Secret | None = None
 
-        async def ready() -> Secret:
+        async def ready() -> tuple[Secret, float]:
             # The token before the turn: a slot must not wait for a token request, or those behind
             # it would leave together when the token comes.
             token = await self._tokens.get(refused)
-            await self._limiter.acquire(self._limiter_key, self._rate_per_second)
-            return token
+            return token, await self._limiter.acquire(self._limiter_key, self._rate_per_second)
 
-        async def attempt(token: Secret) -> tuple[Secret, Answer]:
+        async def attempt(turn: tuple[Secret, float]) -> tuple[Secret, Answer]:
+            token, moment = turn
             try:
                 return token, await self._sent(
-                    token, method, url, query, body, is_repeatable=is_read or is_repeatable
+                    token, moment, method, url, query, body, is_repeatable=is_read or is_repeatable
                 )
             except NotSent as error:
                 raise Again(error) from error
@@ -452,6 +452,7 @@ class ServiceTitanClient:
     async def _sent(
         self,
         token: Secret,
+        moment: float,
         method: str,
         url: str,
         query: Mapping[str, str] | None,
@@ -463,7 +464,16 @@ class ServiceTitanClient:
             "Authorization": f"Bearer {token.reveal()}",
             "ST-App-Key": self._app_key_header,
         }
-        answer = await self._transport.send(method, url, query=query, headers=headers, json=body)
+        answer = await self._transport.send(
+            method,
+            url,
+            query=query,
+            headers=headers,
+            json=body,
+            before_write=lambda: self._limiter.confirm(
+                self._limiter_key, self._rate_per_second, moment
+            ),
+        )
         try:
             raise_if_passing(
                 answer,

@@ -24,9 +24,14 @@ class NoLimit:
 
     pauses: list[float] = field(default_factory=list)
     turns: int = 0
+    confirmed: list[float] = field(default_factory=list)
 
-    async def acquire(self, key: str, per_second: float) -> None:
+    async def acquire(self, key: str, per_second: float) -> float:
         self.turns += 1
+        return float(self.turns)
+
+    async def confirm(self, key: str, per_second: float, moment: float) -> None:
+        self.confirmed.append(moment)
 
     async def pause(self, key: str, seconds: float) -> None:
         self.pauses.append(seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.integration.clients.clients_on import (
     servicetitan,
 )
 from tests.integration.clients.scripted_server import (
+    TOKEN_PATH,
     Reply,
     Request,
     ScriptedServer,
@@ -529,3 +531,43 @@ def test_hundred_parallel_calls_are_in_flight_together() -> None:
 
     seconds, _ = run(in_turn(slow), ask)
     assert seconds < 10.0
+
+
+def test_each_request_confirms_its_turn_before_the_first_byte() -> None:
+    """Once for each, with the moment that was set apart for it."""
+    limiter = NoLimit()
+    result, server = run(in_turn(GOOD), write, limiter=limiter)
+    assert isinstance(result, Booking)
+    assert limiter.confirmed == [1.0]
+    assert len([one for one in server.requests if one.path != TOKEN_PATH]) == 1
+
+
+@dataclass
+class NoTurn(NoLimit):
+    """Gives no second turn to whoever missed the first: a pause began meanwhile."""
+
+    late: int = 1
+
+    async def confirm(self, key: str, per_second: float, moment: float) -> None:
+        await super().confirm(key, per_second, moment)
+        if len(self.confirmed) <= self.late:
+            await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize("ask", [read, write])
+def test_who_gets_no_turn_in_time_was_not_sent(monkeypatch, ask: Any) -> None:
+    """A write too is tried again: not a byte of it left, and a connection that is kept waiting would
+    be closed under it."""
+    monkeypatch.setattr(transport, "TURN_SECONDS", 0.05)
+    result, server = run(in_turn(GOOD), ask, limiter=NoTurn())
+    assert isinstance(result, Booking)
+    assert len([one for one in server.requests if one.path != TOKEN_PATH]) == 1
+
+
+def test_who_never_gets_a_turn_is_told_so(monkeypatch) -> None:
+    """And nothing is in doubt."""
+    monkeypatch.setattr(transport, "TURN_SECONDS", 0.05)
+    result, server = run(in_turn(GOOD), write, limiter=NoTurn(late=100))
+    assert isinstance(result, Unavailable)
+    assert not isinstance(result, NoAnswer)
+    assert [one for one in server.requests if one.path != TOKEN_PATH] == []

@@ -145,6 +145,28 @@ def test_cancelled_waiter_lets_the_next_one_through(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("late", "next_in"), [(0.0, 0), (0.009, 0), (0.011, 0.091), (3.0, 0)])
+def test_a_request_whose_moment_passed_takes_another(
+    tmp_path: Path, late: float, next_in: float
+) -> None:
+    """What a slow connection held up would leave together with those behind it."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
+
+    async def scenario() -> tuple[float, float]:
+        moment = await shared.acquire("key", 10)
+        time.now = began = moment + late
+        await shared.confirm("key", 10, moment)
+        sent = time.now
+        await shared.acquire("key", 10)
+        return sent - began, time.now - sent
+
+    waited, spaced = asyncio.run(scenario())
+    assert waited == pytest.approx(next_in, abs=0.001)
+    # Only the moment of this request is used up, whichever it was.
+    assert spaced == pytest.approx(0.102 - (late if late < 0.01 else 0), abs=0.001)
+
+
 def test_pause_holds_back_every_process(tmp_path: Path) -> None:
     """After a pause no slot is given before its end, to the other process neither."""
     time = VirtualClock()
