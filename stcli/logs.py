@@ -63,7 +63,7 @@ def masked_people(text: str) -> str:
     a phone's stay: ids of up to nine digits, names of files, network addresses."""
 
     def as_told(found: re.Match[str]) -> str:
-        is_in_path = found.string[: found.start()].endswith("/")
+        is_in_path = found.string[max(found.start() - 1, 0) : found.start()] == "/"
 
         def shown(number: str) -> str:
             is_id = number.isdecimal() and (len(number) < 10 or is_in_path)

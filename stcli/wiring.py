@@ -623,6 +623,7 @@ class Application:
             with self._workplace(dry_run=options.dry_run) as workplace:
                 async with self.open_referral() as referral:
                     passes = Passes(
+                        {kind for kind, _ in wanted},
                         workplace=workplace,
                         systems=Systems(self.crm_for, referral, _ACCOUNT),
                         in_state=in_state,

@@ -5,8 +5,9 @@ would let that much through on top of a full window. Slots are reserved an eight
 time in a small database of its own, so that it is touched about eight times a second at most, and the
 next ones while half of the last are left, so that no slot passes while the database is waited for. A
 slot whose moment has passed is thrown away: after a stall nothing is sent in a bunch. Slots that a
-process does not use are lost; so is the slot of a request whose connection took longer than it, which
-takes another one before its first byte. The rate is 98 % of the allowed one; with slots used at most
+process does not use are lost. A request that was held up, such as by a slow connection, may leave late,
+but in no second do more leave than were meant to: else it takes another slot, before all who have no
+connection yet. The rate is 98 % of the allowed one; with slots used at most
 ``LATE_SECONDS`` late that leaves about 10 ms for the uneven time that requests take to arrive.
 
 A pause holds back every process from its next reservation on; slots already reserved are less than a
@@ -16,6 +17,7 @@ quarter of a second of requests.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sqlite3
 import time
@@ -35,9 +37,11 @@ Result = TypeVar("Result")
 SHARE = 0.98
 BLOCK_SECONDS = 0.125
 LATE_SECONDS = 0.01
+WINDOW_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 3600.0
 LONGEST_QUEUE_SECONDS = 60.0
-"""More than this reserved ahead of now and of a pause is no queue but a clock that was set back."""
+LONGEST_QUEUE_SLOTS = 100
+"""More than these reserved ahead of now and of a pause is no queue but a clock that was set back."""
 SET_BACK_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 1.0
 """A longer wait looks again, so that a clock that is set back does not prolong it."""
@@ -62,14 +66,13 @@ class _InUse(StateError):
 class Limiter(Protocol):
     """Hands out the moments at which a request may be sent; each key has its own."""
 
-    async def acquire(self, key: str, per_second: float) -> float:
-        """Return when the caller may send one request, in the order of the calls; the moment that
-        was set apart for it, by the limiter's clock."""
+    async def acquire(self, key: str, per_second: float) -> None:
+        """Return when the caller may begin with one request, in the order of the calls."""
         ...
 
-    async def confirm(self, key: str, per_second: float, moment: float) -> None:
-        """Called right before the first byte: return at once while ``moment`` has hardly passed, else
-        at the next moment that is free."""
+    async def confirm(self, key: str, per_second: float) -> None:
+        """Called right before its first byte: return at once, or, where requests that were held up
+        would leave in a bunch, at the next moment that is free."""
         ...
 
     async def pause(self, key: str, seconds: float) -> None:
@@ -79,19 +82,44 @@ class Limiter(Protocol):
 
 @dataclass(slots=True)
 class _Lane:
-    """The slots that this process holds of one key, for one event loop."""
+    """The slots that this process holds of one key, for one event loop.
+
+    ``taken`` and ``written``: when requests of the last ``WINDOW_SECONDS`` were meant to leave, and when
+    they did. ``calm``: no request with a connection waits for a slot; they go before the others.
+    """
 
     loop: asyncio.AbstractEventLoop
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    first: asyncio.Lock = field(default_factory=asyncio.Lock)
+    hurried: int = 0
+    calm: asyncio.Event = field(default_factory=asyncio.Event)
     slots: deque[float] = field(default_factory=deque)
+    taken: deque[float] = field(default_factory=deque)
+    written: deque[float] = field(default_factory=deque)
     reserved_at: float = 0.0
     pauses: int = 0
     ahead: asyncio.Task[None] | None = None
-    """The reservation that is under way, or that failed and nobody was told."""
+    """The reservation that is under way."""
+
+    def __post_init__(self) -> None:
+        self.calm.set()
 
     def drop(self) -> None:
-        self.slots.clear()
+        """A pause began: what was meant to leave before it has to ask again."""
+        self.forget()
         self.pauses += 1
+
+    def forget(self) -> None:
+        self.slots.clear()
+        self.taken.clear()
+        self.written.clear()
+
+    def has_room(self, now: float) -> bool:
+        """Whether one more request may leave: in no window do more leave than were meant to."""
+        for moments in (self.taken, self.written):
+            while moments and moments[0] <= now - WINDOW_SECONDS:
+                moments.popleft()
+        return len(self.written) < len(self.taken)
 
 
 class RateLimiter:
@@ -116,47 +144,72 @@ class RateLimiter:
         self._patience_seconds = patience_seconds
         self._lanes: dict[str, _Lane] = {}
 
-    async def acquire(self, key: str, per_second: float) -> float:
+    async def acquire(self, key: str, per_second: float) -> None:
         lane = self._lane(key)
         async with lane.turn:  # asyncio's lock is fair: first come, first served
-            while (moment := await self._try(lane, key, per_second)) is None:
-                pass
-            return moment
+            while True:
+                await lane.calm.wait()
+                if await self._try(lane, key, per_second):
+                    return
 
-    async def confirm(self, key: str, per_second: float, moment: float) -> None:
-        if self._clock() - moment > LATE_SECONDS:
-            await self.acquire(key, per_second)
+    async def confirm(self, key: str, per_second: float) -> None:
+        lane = self._lane(key)
+        while not lane.has_room(self._clock()):
+            await self._take_first(lane, key, per_second)
+        lane.written.append(self._clock())
 
-    async def _try(self, lane: _Lane, key: str, per_second: float) -> float | None:
-        """One look at the next slot; its moment if it was taken. Nothing is held over an await, so a
+    async def _take_first(self, lane: _Lane, key: str, per_second: float) -> None:
+        """The next slot, before all who have no connection yet."""
+        lane.hurried += 1
+        lane.calm.clear()
+        try:
+            async with lane.first:
+                while not await self._try(lane, key, per_second):
+                    pass
+        finally:
+            lane.hurried -= 1
+            if not lane.hurried:
+                lane.calm.set()
+
+    async def _try(self, lane: _Lane, key: str, per_second: float) -> bool:
+        """One look at the next slot; whether it was taken. Nothing is held over an await, so a
         pause or a clock that is set back meanwhile is seen at the next look."""
         if lane.ahead is None and len(lane.slots) <= _block(per_second) // 2:
             lane.ahead = asyncio.create_task(self._fill(lane, key, per_second))
-            # What went wrong is for whoever needs the slots; it may be that nobody does.
+            # What went wrong is for who waits for it just then; later another one is made.
             lane.ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
-        if not lane.slots and lane.ahead is not None:
-            ahead, lane.ahead = lane.ahead, None
-            await ahead
-            return None
+        if not lane.slots and (ahead := lane.ahead) is not None:
+            await asyncio.wait({ahead})
+            if not ahead.cancelled() and (error := ahead.exception()) is not None:
+                raise error
+            return False
         now = self._clock()
         if now < lane.reserved_at - SET_BACK_SECONDS:
-            lane.slots.clear()
-            return None
+            lane.forget()
+            return False
         wait = lane.slots[0] - now
         if wait > 0:
             await self._sleep(min(wait, LOOK_EVERY_SECONDS))
-            return None
+            return False
         moment = lane.slots.popleft()
-        return moment if wait >= -LATE_SECONDS else None
+        if wait < -LATE_SECONDS:
+            return False
+        lane.taken.append(moment)
+        return True
 
     async def _fill(self, lane: _Lane, key: str, per_second: float) -> None:
         """Reserve the next slots."""
         pauses = lane.pauses
-        slots, reserved_at = await _patiently(self._reserve, key, per_second)
-        if lane.pauses == pauses:
-            lane.slots.extend(slots)
-            lane.reserved_at = reserved_at
-        lane.ahead = None
+        try:
+            slots, reserved_at = await _patiently(self._reserve, key, per_second)
+        finally:
+            lane.ahead = None
+        if lane.pauses != pauses:
+            return
+        if reserved_at < lane.reserved_at - SET_BACK_SECONDS:
+            lane.forget()
+        lane.slots.extend(slots)
+        lane.reserved_at = reserved_at
 
     async def pause(self, key: str, seconds: float) -> None:
         lane = self._lane(key)
@@ -173,7 +226,7 @@ class RateLimiter:
         def work(sql: sqlite3.Connection) -> float:
             now = self._clock()
             keys = [row[0] for row in sql.execute("SELECT key FROM slots").fetchall()]
-            return max((self._row(sql, key, now)[1] - now for key in keys), default=0.0)
+            return max((self._row(sql, key, now, math.inf)[1] - now for key in keys), default=0.0)
 
         return max(self._transact(work), 0.0)
 
@@ -189,7 +242,7 @@ class RateLimiter:
 
         def work(sql: sqlite3.Connection) -> tuple[list[float], float]:
             now = self._clock()
-            next_at, paused_until = self._row(sql, key, now)
+            next_at, paused_until = self._row(sql, key, now, spacing)
             if paused_until - now > self._patience_seconds:
                 raise Unavailable(
                     "the remote system asked to be left alone for another "
@@ -206,14 +259,15 @@ class RateLimiter:
     def _pause(self, key: str, seconds: float) -> None:
         def work(sql: sqlite3.Connection) -> None:
             now = self._clock()
-            next_at, paused_until = self._row(sql, key, now)
+            next_at, paused_until = self._row(sql, key, now, math.inf)
             self._save(sql, key, next_at, max(paused_until, now + seconds), now)
 
         self._transact(work)
 
     @staticmethod
-    def _row(sql: sqlite3.Connection, key: str, now: float) -> tuple[float, float]:
-        """When the next slot is free and until when a pause lasts, as plausible times."""
+    def _row(sql: sqlite3.Connection, key: str, now: float, spacing: float) -> tuple[float, float]:
+        """When the next slot is free and until when a pause lasts, as plausible times, for slots that
+        are so many seconds apart."""
         row: tuple[float, float, float] | None = sql.execute(
             "SELECT next_at, paused_until, written_at FROM slots WHERE key = ?", (key,)
         ).fetchone()
@@ -226,7 +280,8 @@ class RateLimiter:
             paused_until -= written_at - now
         if paused_until > now + LONGEST_PAUSE_SECONDS:
             paused_until = 0.0
-        if next_at > max(now, paused_until) + LONGEST_QUEUE_SECONDS:
+        longest = LONGEST_QUEUE_SECONDS + LONGEST_QUEUE_SLOTS * spacing
+        if next_at > max(now, paused_until) + longest:
             next_at = 0.0
         return next_at, paused_until
 

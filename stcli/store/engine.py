@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stcli.errors import LeaseLost, StateError
+from stcli.errors import LeaseLost, StateError, UsageError
 from stcli.paths import private_folder
 from stcli.store.transaction import Transaction
 
@@ -44,6 +44,7 @@ class Database:
         self._path = path
         self._patience = _Patience(check_stop)
         self._idle: list[sqlite3.Connection] = []
+        self._opened: tuple[int, int] | None = None
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -69,6 +70,9 @@ class Database:
     @contextmanager
     def _begun(self, statements: tuple[str, ...]) -> Iterator[sqlite3.Connection]:
         """A connection in a transaction; what is not committed at the end is undone."""
+        if self._idle and self._identity() != self._opened:
+            # Another file was put in its place: what is open is what was moved away.
+            self.close()
         try:
             raw = self._idle.pop()
         except IndexError:
@@ -85,10 +89,24 @@ class Database:
             else:
                 self._idle.append(raw)
 
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file is at the path now."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def _connected(self) -> sqlite3.Connection:
-        # Transactions are begun and ended here: the driver's own control begins them too late.
+        self._opened = self._identity()
+        # A file that was removed is not begun anew in the middle of a pass. Transactions are begun
+        # and ended here: the driver's own control begins them too late.
         raw = sqlite3.connect(
-            self._path, timeout=TRY_SECONDS, isolation_level=None, check_same_thread=False
+            f"{self._path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=TRY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
             self._patience.execute(raw, _PREPARE)
@@ -166,6 +184,11 @@ def _check(sql: Transaction, lease: Lease) -> None:
 def _mapped_errors() -> Iterator[None]:
     try:
         yield
+    except UnicodeEncodeError as error:
+        # What the systems send is text; bytes that are none come from a command line.
+        raise UsageError(
+            "an argument holds bytes that are no text in UTF-8", "Type it anew."
+        ) from error
     except sqlite3.Error as error:
         raise _as_state_error(error) from error
 
@@ -176,6 +199,11 @@ def _as_state_error(error: sqlite3.Error) -> StateError:
         return StateError(
             f"the state database stayed locked for {BUSY_SECONDS} s",
             "Another program holds it, such as a backup or an open SQL shell; end that first.",
+        )
+    if "unable to open" in text:
+        return StateError(
+            "the state database cannot be opened: it was moved or removed meanwhile",
+            "Run again; without it the state begins anew, and bookings already made are found again.",
         )
     if "readonly" in text or "read-only" in text:
         return StateError(

@@ -26,7 +26,7 @@ from stcli.domain.ids import (
     TenantId,
     UserId,
 )
-from stcli.errors import ExitCode, Interrupted, StateError
+from stcli.errors import ExitCode, Interrupted, StateError, UsageError
 from stcli.store import engine
 from stcli.store.engine import Database, open_sqlite, optional_instant, utc_instant, utc_text
 from stcli.store.ledger import Booked, LedgerScope
@@ -276,6 +276,38 @@ def test_any_other_refusal_is_a_state_error(database: Database) -> None:
     """No error of the library reaches a use case."""
     with pytest.raises(StateError, match="no such table"), database.read() as sql:
         sql.execute("SELECT * FROM absent")
+
+
+def test_another_file_in_its_place_is_noticed(database: Database, file: Path) -> None:
+    """What is still open is the one that was moved away: `state restore` beside a long pass."""
+    with database.write() as sql:
+        sql.execute(INSERT)
+    with closing(sqlite3.connect(file)) as plain:
+        plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    file.rename(file.with_suffix(".old"))
+    copy = file.with_suffix(".copy")
+    copy.write_bytes(file.with_suffix(".old").read_bytes())
+    with closing(sqlite3.connect(copy)) as other:
+        other.execute("UPDATE people_reads SET account = 'put back'")
+        other.commit()
+    copy.rename(file)
+    with database.read() as sql:
+        assert sql.execute("SELECT account FROM people_reads").scalar_one() == "put back"
+
+
+def test_a_file_that_was_removed_is_not_begun_anew(database: Database, file: Path) -> None:
+    """A state without what it knew, in the middle of a pass, would be taken for the whole."""
+    assert count(database) == 0
+    file.unlink()
+    with pytest.raises(StateError, match="moved or removed"):
+        count(database)
+    assert not file.exists()
+
+
+def test_bytes_that_are_no_text_are_a_mistake_of_who_typed_them(database: Database) -> None:
+    """Python hands them on as characters that no database takes."""
+    with pytest.raises(UsageError, match="UTF-8"), database.read() as sql:
+        sql.execute("SELECT ?", ("\udcff",))
 
 
 # --- times -----------------------------------------------------------------------------------

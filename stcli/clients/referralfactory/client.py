@@ -213,13 +213,12 @@ class ReferralFactoryClient:
         url = self._url + _path(endpoint, identifier)
         is_write = method != "GET"
 
-        async def ready() -> float:
+        async def ready() -> None:
             self._refuse_after_abuse()
-            moment = await self._limiter.acquire(self._limiter_key, self._rate_per_second)
+            await self._limiter.acquire(self._limiter_key, self._rate_per_second)
             self._refuse_after_abuse()
-            return moment
 
-        async def attempt(moment: float) -> Answer:
+        async def attempt(_: None) -> Answer:
             try:
                 answer = await self._transport.send(
                     method,
@@ -228,7 +227,7 @@ class ReferralFactoryClient:
                     headers=self._headers,
                     json=body,
                     before_write=lambda: self._limiter.confirm(
-                        self._limiter_key, self._rate_per_second, moment
+                        self._limiter_key, self._rate_per_second
                     ),
                 )
                 if answer.status == 429:

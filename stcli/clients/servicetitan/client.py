@@ -419,17 +419,17 @@ class ServiceTitanClient:
         is_read = method == "GET"
         refused: Secret | None = None
 
-        async def ready() -> tuple[Secret, float]:
+        async def ready() -> Secret:
             # The token before the turn: a slot must not wait for a token request, or those behind
             # it would leave together when the token comes.
             token = await self._tokens.get(refused)
-            return token, await self._limiter.acquire(self._limiter_key, self._rate_per_second)
+            await self._limiter.acquire(self._limiter_key, self._rate_per_second)
+            return token
 
-        async def attempt(turn: tuple[Secret, float]) -> tuple[Secret, Answer]:
-            token, moment = turn
+        async def attempt(token: Secret) -> tuple[Secret, Answer]:
             try:
                 return token, await self._sent(
-                    token, moment, method, url, query, body, is_repeatable=is_read or is_repeatable
+                    token, method, url, query, body, is_repeatable=is_read or is_repeatable
                 )
             except NotSent as error:
                 raise Again(error) from error
@@ -452,7 +452,6 @@ class ServiceTitanClient:
     async def _sent(
         self,
         token: Secret,
-        moment: float,
         method: str,
         url: str,
         query: Mapping[str, str] | None,
@@ -470,9 +469,7 @@ class ServiceTitanClient:
             query=query,
             headers=headers,
             json=body,
-            before_write=lambda: self._limiter.confirm(
-                self._limiter_key, self._rate_per_second, moment
-            ),
+            before_write=lambda: self._limiter.confirm(self._limiter_key, self._rate_per_second),
         )
         try:
             raise_if_passing(

@@ -61,32 +61,37 @@ class Systems:
     account: str
 
 
-def _body(kind: PassKind, context: PassContext) -> Coroutine[None, None, None]:
-    """What a pass of this kind does; loaded when it is wanted, because most runs are of one kind."""
+Body = Callable[[PassContext], Coroutine[None, None, None]]
+
+
+def _body(kind: PassKind) -> Body:
+    """What a pass of this kind does. Loaded here, because most runs are of one kind."""
     match kind:
         case PassKind.LEADS | PassKind.REFERRERS:
             from stcli.usecases.passes.bookings import run_bookings
 
-            return run_bookings(context, Tab(kind.value))
+            return lambda context: run_bookings(context, Tab(kind.value))
         case PassKind.SYNC:
             from stcli.usecases.passes.sync import run_sync
 
-            return run_sync(context)
+            return run_sync
         case PassKind.QUALIFY:
             from stcli.usecases.passes.qualify import run_qualify
 
-            return run_qualify(context)
+            return run_qualify
         case PassKind.RETURN:
             from stcli.usecases.passes.return_fields import run_return
 
-            return run_return(context)
+            return run_return
 
 
 class Passes:
-    """Runs passes. One object serves one run, so that the user list is read once for all of them."""
+    """Runs passes of these kinds. One object serves one run, so that the user list is read once for
+    all of them."""
 
     def __init__(
         self,
+        kinds: Iterable[PassKind],
         *,
         workplace: Workplace,
         systems: Systems,
@@ -99,6 +104,8 @@ class Passes:
         progress: Progress,
         counts_max_age: timedelta | None = None,
     ) -> None:
+        # Before the first one begins: the package may be replaced while it runs.
+        self._bodies = {kind: _body(kind) for kind in kinds}
         self._workplace = workplace
         self._systems = systems
         self._in_state = in_state
@@ -169,7 +176,7 @@ class Passes:
         log.info("%s pass of %s started", kind.value, context.campaign)
         error: StcliError | None = None
         try:
-            await _stoppable(_body(kind, context), context)
+            await _stoppable(self._bodies[kind](context), context)
         except StcliError as caught:
             error = _of_the_pass(caught)
             log.warning("%s pass of %s ended early: %s", kind.value, context.campaign, caught)
