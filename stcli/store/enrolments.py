@@ -193,14 +193,21 @@ class Enrolments:
                 )
             }
 
-    def count_planned_since(self, campaign: CampaignName, day: date) -> int:
-        """How many of the planned customers were made on or after a day (UTC)."""
+    def count_planned(self, campaign: CampaignName, *, since: date | None = None) -> int:
+        """How many customers are planned; of those, where a day is given, who were made on or after it
+        (UTC)."""
+        if since is None:
+            return self.count_in_states(campaign, [EnrolmentState.PLANNED])
         return self._count(
             "campaign = ? AND state = 'planned' AND EXISTS (SELECT 1 FROM crm_customers c "
             "WHERE c.tenant = enrolments.tenant AND c.customer_id = enrolments.customer_id "
             "AND c.created_on >= ?)",
-            (campaign, day.isoformat()),
+            (campaign, since.isoformat()),
         )
+
+    def count_in_states(self, campaign: CampaignName, states: Sequence[EnrolmentState]) -> int:
+        """How many customers are in any of these states, whatever the reason."""
+        return self._count(f"campaign = ? AND state IN ({marks(states)})", (campaign, *states))
 
     def count_updates(self, campaign: CampaignName) -> int:
         return self._count("campaign = ? AND update_due != 0", (campaign,))

@@ -629,9 +629,11 @@ def test_planned_ones_are_counted_from_a_day_on(state: State, lease: Lease) -> N
         Enrolment(FOUR, S.SKIPPED, "no_email"),
     )
     day = date(2026, 11, 20)
-    assert state.enrolments.count_planned_since(SPRING, day) == 2
-    assert state.enrolments.count_planned_since(SPRING, day - timedelta(days=1)) == 3
-    assert state.enrolments.count_planned_since(AUTUMN, day) == 0
+    assert state.enrolments.count_planned(SPRING) == 3
+    assert state.enrolments.count_in_states(SPRING, [S.PLANNED, S.SKIPPED]) == 4
+    assert state.enrolments.count_planned(SPRING, since=day) == 2
+    assert state.enrolments.count_planned(SPRING, since=day - timedelta(days=1)) == 3
+    assert state.enrolments.count_planned(AUTUMN, since=day) == 0
 
 
 def test_purging_a_campaign_forgets_its_enrolments(

@@ -6,6 +6,7 @@ its rules, its brakes, its counts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 from stcli.domain.campaign import SyncTab, SyncType
@@ -44,6 +45,10 @@ async def run_sync(context: PassContext) -> None:
     await _SyncPass(context, settings, campaign).run()
 
 
+Counts = Mapping[tuple[EnrolmentState, str], int]
+"""How many customers are in each state, for each reason."""
+
+
 class _SyncPass:
     """One pass; the methods are its steps, in order."""
 
@@ -78,8 +83,10 @@ class _SyncPass:
             await self._plan(creates, updates)
         else:
             await writing.run(creates, updates)
-        await self._count_the_others(writing.in_doubt + planned)
-        if await self._is_complete():
+        # Over a million rows this is a good part of a pass with nothing new, so it is asked once.
+        counts = await context.in_state(enrolments.counts, context.campaign)
+        self._count_the_others(counts, writing.in_doubt + planned)
+        if self._is_complete(counts):
             await context.in_state(
                 enrolments.imported, context.held.lease, context.campaign, context.now()
             )
@@ -154,13 +161,11 @@ class _SyncPass:
     async def _brake(self) -> tuple[int, int]:
         """How many referrers may be made and changed; nothing has been written to either system."""
         context, options = self.context, self.context.options
-        counts = await context.in_state(context.state.enrolments.counts, context.campaign)
-        creates = sum(n for (state, _), n in counts.items() if state is EnrolmentState.PLANNED)
-        if options.since is not None:
-            creates = await context.in_state(
-                context.state.enrolments.count_planned_since, context.campaign, options.since
-            )
-        updates = await context.in_state(context.state.enrolments.count_updates, context.campaign)
+        enrolments = context.state.enrolments
+        creates = await context.in_state(
+            enrolments.count_planned, context.campaign, since=options.since
+        )
+        updates = await context.in_state(enrolments.count_updates, context.campaign)
         if creates and (waits := self._why_nobody_is_enrolled()):
             context.tally.notes.append(
                 f"{waits}, so nobody is enrolled; customers that wait: {creates}"
@@ -177,8 +182,10 @@ class _SyncPass:
                 "Look at the plan with --dry-run. If it is right, run once with "
                 "--allow-mass-change.",
             )
-        referrers = sum(n for (state, _), n in counts.items() if state in REFERRERS)
-        if updates > max(FEW_UPDATES, referrers // 2) and not options.allow_mass_change:
+        if updates <= FEW_UPDATES or options.allow_mass_change:
+            return creates, updates
+        referrers = await context.in_state(enrolments.count_in_states, context.campaign, REFERRERS)
+        if updates > referrers // 2:
             raise SafetyStop(
                 f"this pass would change {updates} of {referrers} referrers, which is more than "
                 "half of them, so none was changed",
@@ -222,13 +229,12 @@ class _SyncPass:
 
     # The end
 
-    async def _count_the_others(self, unmade: int) -> None:
+    def _count_the_others(self, counts: Counts, unmade: int) -> None:
         """Everybody else: referrers left as they were, and customers who are none, by reason.
         ``unmade``: how many of those that were counted are no referrers (yet)."""
         context, counted = self.context, self.context.tally.counts
         told = (Count.CREATED, Count.UPDATED, Count.LINKED, Count.FAILED)
         touched = sum(counted[one] for one in told)
-        counts = await context.in_state(context.state.enrolments.counts, context.campaign)
         stay = 0
         for (state, reason), number in counts.items():
             if reason:
@@ -237,11 +243,10 @@ class _SyncPass:
                 stay += number
         context.tally.add(Count.UNCHANGED, max(stay - (touched - unmade), 0))
 
-    async def _is_complete(self) -> bool:
+    def _is_complete(self, counts: Counts) -> bool:
         """Whether everybody known has been treated, so that an import has been done."""
-        context = self.context
-        if context.options.dry_run or context.options.since is not None:
+        options = self.context.options
+        if options.dry_run or options.since is not None:
             return False
-        counts = await context.in_state(context.state.enrolments.counts, context.campaign)
         open_states = (EnrolmentState.PLANNED, EnrolmentState.INTENT)
         return not any(state in open_states for state, _ in counts)
