@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -140,6 +141,21 @@ def private_folder(folder: Path) -> Path:
     except OSError as error:
         raise _unusable(folder, error) from error
     return folder
+
+
+_MAKING = threading.Lock()
+
+
+def private_file(path: Path) -> None:
+    """Make an empty file that only its owner may read, where there is none; ``OSError``.
+
+    A database that is there already is not opened: POSIX frees all locks that a process has on a file
+    as soon as it closes any descriptor of it (see "How To Corrupt An SQLite Database File", 2.2), and
+    another thread may be in the middle of a transaction."""
+    with _MAKING:
+        if not path.exists():
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _unusable(place: Path, error: OSError) -> StateError:

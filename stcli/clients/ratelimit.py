@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import sqlite3
 import time
 from collections import deque
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from stcli.errors import StateError, Unavailable
-from stcli.paths import private_folder
+from stcli.paths import private_file, private_folder
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -319,7 +318,7 @@ class RateLimiter:
 
     def _once(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         private_folder(self._file.parent)
-        os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
+        private_file(self._file)
         with closing(sqlite3.connect(self._file, timeout=TRY_SECONDS, isolation_level=None)) as sql:
             # Losing the last quarter of a second to a power cut does no harm.
             sql.execute("PRAGMA synchronous = OFF")

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from stcli.errors import StateError, UsageError
-from stcli.paths import private_folder
+from stcli.paths import private_file, private_folder
 
 COPIES_KEPT = 3
 BUSY_SECONDS = 30
@@ -98,7 +98,7 @@ def put_back(copy: Path, file: Path, set_aside: Path) -> Path | None:
         kept = set_aside
     private_folder(file.parent)
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        private_file(file)
         with closing(_reading(copy)) as source, closing(sqlite3.connect(file, timeout=1)) as target:
             # Over the live database rather than in its place: whoever has it open sees the old one
             # or the new one, and never half of each.

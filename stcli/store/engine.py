@@ -8,6 +8,7 @@ lost its lock can change nothing any more.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -18,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stcli.errors import LeaseLost, StateError, UsageError
-from stcli.paths import private_folder
+from stcli.paths import private_file, private_folder
 from stcli.store.transaction import Transaction
 
 BUSY_SECONDS = 30
@@ -123,7 +124,11 @@ def open_sqlite(path: Path, check_stop: Callable[[], None] = lambda: None) -> Da
     for."""
     private_folder(path.parent)
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        private_file(path)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise StateError(
             f"the state database {path} cannot be opened for writing: {error.strerror}",

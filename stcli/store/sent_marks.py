@@ -7,7 +7,6 @@ outlives the state, so that a pass can tell that the state is older than the las
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from stcli.domain.ids import RunId
 from stcli.errors import StateError
-from stcli.paths import private_folder
+from stcli.paths import private_file, private_folder
 from stcli.store.engine import utc_instant, utc_text
 
 _TABLE = """CREATE TABLE IF NOT EXISTS sent (
@@ -59,7 +58,7 @@ class SentMarks:
         """One transaction on the file."""
         try:
             private_folder(self._file.parent)
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
+            private_file(self._file)
             with closing(sqlite3.connect(self._file, timeout=5)) as sql, sql:
                 sql.execute(_TABLE)
                 yield sql

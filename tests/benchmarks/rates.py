@@ -6,6 +6,7 @@ Ten minutes of their time: limits and latencies are scaled alike, so that a shor
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
