@@ -178,4 +178,5 @@ def run(only: Sequence[str] = ()) -> str:
                 f"| {name} | {processes} | {scale:g} | {found.per_second / allowed:.1%} | {share} "
                 f"| {found.most} of {found.allowed} | {found.refused} |"
             )
+            print(rows[-1], file=sys.stderr, flush=True)
     return "\n".join(rows)
