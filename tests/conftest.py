@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from itertools import islice
@@ -24,6 +25,12 @@ if not os.environ.get("STCLI_TEST_EXAMPLES"):
 def pytest_xdist_auto_num_workers() -> int:
     """Many tests wait for a server, a process or a clock, so there is work for three times the cores."""
     return (os.cpu_count() or 1) * 3
+
+
+def pytest_configure() -> None:
+    """Shells start what they put into the background deaf to Ctrl-C, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONG = frozenset(

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -703,7 +704,10 @@ class Watched:
     def _note(self, event: str, path: object) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             return  # a file that is open already
-        place = os.path.realpath(os.fsdecode(path))
+        name = os.fsdecode(path)
+        if name.startswith("file:"):  # an SQLite database that must be there
+            name = unquote(urlsplit(name).path)
+        place = os.path.realpath(name)
         if place != os.devnull and not place.startswith(f"{self.folder}{os.sep}"):
             self.touched.append(f"{event} {place}")
 
