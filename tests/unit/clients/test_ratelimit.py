@@ -401,7 +401,8 @@ def test_database_is_touched_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(1) or connect(*a, **k))
     moments(shared, time, 56, 60)
-    assert len(opened) == 8
+    # Whether the ninth block, which nobody needs, was begun in time is up to the threads.
+    assert len(opened) in (8, 9)
 
 
 def test_damaged_file_is_replaced(tmp_path: Path) -> None:
