@@ -4,11 +4,11 @@ Evenly spaced slots (the generic cell rate algorithm with a burst of one): a buc
 would let that much through on top of a full window. Slots are reserved an eighth of a second at a
 time in a small database of its own, so that it is touched about eight times a second at most, and the
 next ones while half of the last are left, so that no slot passes while the database is waited for. A
-slot whose moment has passed is thrown away: after a stall nothing is sent in a bunch. Slots that a
-process does not use are lost. A request that was held up, such as by a slow connection, may leave late,
-but in no second do more leave than were meant to: else it takes another slot, before all who have no
-connection yet. The rate is 98 % of the allowed one; with slots used at most
-``LATE_SECONDS`` late that leaves about 10 ms for the uneven time that requests take to arrive.
+slot whose moment passed more than ``LATE_SECONDS`` ago is thrown away: after a stall nothing is sent in
+a bunch. Slots that a process does not use are lost. A request that was held up, such as by a slow
+connection, may leave late, but in no second do more leave than were meant to: else it takes another
+slot, before all who have no connection yet. The rate is 98 % of the allowed one, which leaves 20 ms for
+the uneven time that requests take to arrive.
 
 A pause holds back every process from its next reservation on; slots already reserved are less than a
 quarter of a second of requests.
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 SHARE = 0.98
 BLOCK_SECONDS = 0.125
-LATE_SECONDS = 0.01
+LATE_SECONDS = 0.05
 WINDOW_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 3600.0
 LONGEST_QUEUE_SECONDS = 60.0

@@ -51,6 +51,7 @@ def moments(rate_limiter: RateLimiter, time: VirtualClock, count: int, rate: flo
         result = []
         for _ in range(count):
             await rate_limiter.acquire("key", rate)
+            await rate_limiter.confirm("key", rate)
             result.append(time.now)
         return result
 
@@ -80,10 +81,9 @@ def test_stalled_loop_makes_no_burst(tmp_path: Path) -> None:
     time = VirtualClock()
     time.stalls = [0.0, 0.0, 2.0, 0.0, 0.05, 0.008, 0.0, 0.3]
     times = moments(limiter(tmp_path, time), time, 200, 60)
-    gaps = [later - earlier for earlier, later in pairwise(times)]
-    # A slot may be used up to 10 ms late, so the next one may follow that much sooner.
-    assert min(gaps) >= 1 / 58.8 - 0.0101
-    assert most_in_window(times, 1.0) <= 60
+    # A few slots that have hardly passed are used; they count for the second that they were of.
+    assert most_in_window(times, 0.001) <= 4
+    assert most_in_window(times, 1.0) <= 59
     assert time.stalls == []
 
 
