@@ -154,14 +154,15 @@ class Transport:
         self.requests += 1
         began = time.monotonic()
         outcome = "cut off"
-        is_written = False
+        waits_for_turn = False
 
         async def trace(event: str, _info: Mapping[str, object]) -> None:
-            nonlocal is_written
+            nonlocal waits_for_turn
             if event.endswith(_FIRST_BYTE):
+                waits_for_turn = True
                 async with asyncio.timeout(TURN_SECONDS):
                     await before_write()
-                is_written = True
+                waits_for_turn = False
 
         try:
             # httpx bounds each read, not the request: a server that trickles would hold it for ever.
@@ -188,9 +189,10 @@ class Transport:
             raise self._not_sent(url, error) from error
         except (httpx.RequestError, TimeoutError) as error:
             outcome = _reason(error)
-            if not is_written:
+            # Only what is known not to have left: whatever the library does otherwise is a doubt.
+            if waits_for_turn:
                 raise NotSent(
-                    f"{self.system} was not asked{self._through(url)}: {outcome}",
+                    f"{self.system} was not asked: the limit left no room in time",
                     "Run again later.",
                 ) from error
             raise NoAnswer(

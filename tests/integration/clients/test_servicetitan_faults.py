@@ -571,3 +571,11 @@ def test_who_never_gets_a_turn_is_told_so(monkeypatch) -> None:
     assert isinstance(result, Unavailable)
     assert not isinstance(result, NoAnswer)
     assert [one for one in server.requests if one.path != TOKEN_PATH] == []
+
+
+def test_an_unknown_course_of_the_library_leaves_a_write_in_doubt(monkeypatch) -> None:
+    """Where it no longer says when the first byte leaves, nobody may say that none did."""
+    monkeypatch.setattr(transport, "_FIRST_BYTE", ".renamed")
+    result, server = run(in_turn(Reply(fault="reset")), write)
+    assert isinstance(result, NoAnswer)
+    assert len([one for one in server.requests if one.path != TOKEN_PATH]) == 1
