@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from stcli.errors import LeaseLost, StateError, UsageError
 from stcli.paths import private_file, private_folder
@@ -37,6 +38,13 @@ class Lease:
     fence: int
 
 
+class _Opened(NamedTuple):
+    """A connection, and the file that it was opened on."""
+
+    raw: sqlite3.Connection
+    file: tuple[int, int]
+
+
 class Database:
     """One database, shared by the threads of a process: each transaction has a connection for
     itself, which the next one uses again."""
@@ -44,8 +52,7 @@ class Database:
     def __init__(self, path: Path, check_stop: Callable[[], None]) -> None:
         self._path = path
         self._patience = _Patience(check_stop)
-        self._idle: list[sqlite3.Connection] = []
-        self._opened: tuple[int, int] | None = None
+        self._idle: list[_Opened] = []
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -66,18 +73,13 @@ class Database:
     def close(self) -> None:
         """Let go of the file; for when no transaction is open."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop().raw.close()
 
     @contextmanager
     def _begun(self, statements: tuple[str, ...]) -> Iterator[sqlite3.Connection]:
         """A connection in a transaction; what is not committed at the end is undone."""
-        if self._idle and self._identity() != self._opened:
-            # Another file was put in its place: what is open is what was moved away.
-            self.close()
-        try:
-            raw = self._idle.pop()
-        except IndexError:
-            raw = self._connected()
+        opened = self._idle_one() or self._connected()
+        raw = opened.raw
         try:
             self._patience.execute(raw, statements)
             yield raw
@@ -88,20 +90,31 @@ class Database:
                 # Closing undoes what was begun as well, and the next transaction has a fresh one.
                 raw.close()
             else:
-                self._idle.append(raw)
+                self._idle.append(opened)
 
-    def _identity(self) -> tuple[int, int] | None:
-        """Which file is at the path now."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+    def _idle_one(self) -> _Opened | None:
+        """A connection that nobody uses. Where another file was put in the place of its own, it is
+        closed: what it has open is what was moved away."""
+        file = _file_at(self._path)
+        while True:
+            try:
+                opened = self._idle.pop()
+            except IndexError:
+                return None
+            if opened.file == file:
+                return opened
+            opened.raw.close()
 
-    def _connected(self) -> sqlite3.Connection:
-        self._opened = self._identity()
-        # A file that was removed is not begun anew in the middle of a pass. Transactions are begun
-        # and ended here: the driver's own control begins them too late.
+    def _connected(self) -> _Opened:
+        file = _file_at(self._path)
+        if file is None:
+            # Not begun anew in the middle of a pass: it would be taken for all that is known.
+            raise StateError(
+                f"the state database {self._path} was moved or removed meanwhile",
+                "Put it back, or run again: then the state begins anew, and bookings already made "
+                "are found again.",
+            )
+        # Transactions are begun and ended here: the driver's own control begins them too late.
         raw = sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode=rw",
             uri=True,
@@ -114,7 +127,16 @@ class Database:
         except BaseException:
             raw.close()
             raise
-        return raw
+        return _Opened(raw, file)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is there now: its device and number."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def open_sqlite(path: Path, check_stop: Callable[[], None] = lambda: None) -> Database:
@@ -204,11 +226,6 @@ def _as_state_error(error: sqlite3.Error) -> StateError:
         return StateError(
             f"the state database stayed locked for {BUSY_SECONDS} s",
             "Another program holds it, such as a backup or an open SQL shell; end that first.",
-        )
-    if "unable to open" in text:
-        return StateError(
-            "the state database cannot be opened: it was moved or removed meanwhile",
-            "Run again; without it the state begins anew, and bookings already made are found again.",
         )
     if "readonly" in text or "read-only" in text:
         return StateError(

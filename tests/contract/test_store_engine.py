@@ -8,7 +8,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -278,21 +278,32 @@ def test_any_other_refusal_is_a_state_error(database: Database) -> None:
         sql.execute("SELECT * FROM absent")
 
 
-def test_another_file_in_its_place_is_noticed(database: Database, file: Path) -> None:
-    """What is still open is the one that was moved away: `state restore` beside a long pass."""
+@pytest.mark.parametrize("in_use", [False, True], ids=["idle", "in use"])
+def test_another_file_in_its_place_is_noticed(database: Database, file: Path, in_use: bool) -> None:
+    """What is still open is the one that was moved away: `state restore` beside a long pass. A
+    transaction that was under way meanwhile brings its file back to nobody, and what was committed
+    to the new one stays."""
     with database.write() as sql:
         sql.execute(INSERT)
     with closing(sqlite3.connect(file)) as plain:
         plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    file.rename(file.with_suffix(".old"))
-    copy = file.with_suffix(".copy")
-    copy.write_bytes(file.with_suffix(".old").read_bytes())
-    with closing(sqlite3.connect(copy)) as other:
+
+    def account() -> str:
+        with database.read() as sql:
+            return str(sql.execute("SELECT account FROM people_reads").scalar_one())
+
+    with database.read() if in_use else nullcontext():
+        aside = file.with_suffix(".old")
+        for part in ("", "-wal", "-shm"):
+            Path(f"{file}{part}").rename(f"{aside}{part}")
+        file.write_bytes(aside.read_bytes())
+        other = sqlite3.connect(file)
         other.execute("UPDATE people_reads SET account = 'put back'")
         other.commit()
-    copy.rename(file)
-    with database.read() as sql:
-        assert sql.execute("SELECT account FROM people_reads").scalar_one() == "put back"
+        assert account() == "put back"
+    assert account() == "put back"
+    other.close()
+    assert account() == "put back"
 
 
 def test_a_file_that_was_removed_is_not_begun_anew(database: Database, file: Path) -> None:
