@@ -1,8 +1,8 @@
 """httpx without its command line.
 
 The package loads a command line of its own, with Rich, Pygments and click behind it, wherever these are
-installed; that is a third of what loading it takes, in every pass. It goes without where that module
-cannot be loaded, so it is told that it cannot.
+installed, and every pass would pay for that. It goes without where that module cannot be loaded, so it
+is told that it cannot.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ quarter of a second of requests.
 from __future__ import annotations
 
 import asyncio
-import math
 import sqlite3
 import time
 from collections import deque
@@ -225,7 +224,7 @@ class RateLimiter:
         def work(sql: sqlite3.Connection) -> float:
             now = self._clock()
             keys = [row[0] for row in sql.execute("SELECT key FROM slots").fetchall()]
-            return max((self._row(sql, key, now, math.inf)[1] - now for key in keys), default=0.0)
+            return max((self._row(sql, key, now)[1] - now for key in keys), default=0.0)
 
         return max(self._transact(work), 0.0)
 
@@ -241,7 +240,7 @@ class RateLimiter:
 
         def work(sql: sqlite3.Connection) -> tuple[list[float], float]:
             now = self._clock()
-            next_at, paused_until = self._row(sql, key, now, spacing)
+            next_at, paused_until = self._row(sql, key, now)
             if paused_until - now > self._patience_seconds:
                 raise Unavailable(
                     "the remote system asked to be left alone for another "
@@ -249,6 +248,9 @@ class RateLimiter:
                     "Run again later.",
                     status=429,
                 )
+            longest = LONGEST_QUEUE_SECONDS + LONGEST_QUEUE_SLOTS * spacing
+            if next_at > max(now, paused_until) + longest:
+                next_at = 0.0
             start = max(now, next_at, paused_until)
             self._save(sql, key, start + count * spacing, paused_until, now)
             return [start + index * spacing for index in range(count)], now
@@ -258,15 +260,14 @@ class RateLimiter:
     def _pause(self, key: str, seconds: float) -> None:
         def work(sql: sqlite3.Connection) -> None:
             now = self._clock()
-            next_at, paused_until = self._row(sql, key, now, math.inf)
+            next_at, paused_until = self._row(sql, key, now)
             self._save(sql, key, next_at, max(paused_until, now + seconds), now)
 
         self._transact(work)
 
     @staticmethod
-    def _row(sql: sqlite3.Connection, key: str, now: float, spacing: float) -> tuple[float, float]:
-        """When the next slot is free and until when a pause lasts, as plausible times, for slots that
-        are so many seconds apart."""
+    def _row(sql: sqlite3.Connection, key: str, now: float) -> tuple[float, float]:
+        """When the next slot is free and until when a pause lasts, by the clock as it goes now."""
         row: tuple[float, float, float] | None = sql.execute(
             "SELECT next_at, paused_until, written_at FROM slots WHERE key = ?", (key,)
         ).fetchone()
@@ -279,9 +280,6 @@ class RateLimiter:
             paused_until -= written_at - now
         if paused_until > now + LONGEST_PAUSE_SECONDS:
             paused_until = 0.0
-        longest = LONGEST_QUEUE_SECONDS + LONGEST_QUEUE_SLOTS * spacing
-        if next_at > max(now, paused_until) + longest:
-            next_at = 0.0
         return next_at, paused_until
 
     @staticmethod
