@@ -11,9 +11,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -55,28 +56,17 @@ _NETWORK_ADDRESS = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.-])")
 def masked(text: str) -> str:
     """Text without tokens, email addresses and phone numbers."""
     text = _EMAIL.sub("***", _TOKEN.sub(r"\1***", text))
-    return _PHONE.sub(lambda found: _with_phone_as(found, lambda _: "***"), text)
+    return _PHONE.sub(_without_phone, text)
 
 
 def masked_people(text: str) -> str:
     """A message for a person without email addresses and phone numbers. Numbers that can be told from
     a phone's stay: ids of up to nine digits, names of files, network addresses."""
-
-    def as_told(found: re.Match[str]) -> str:
-        is_in_path = found.string[max(found.start() - 1, 0) : found.start()] == "/"
-
-        def shown(number: str) -> str:
-            is_id = number.isdecimal() and (len(number) < 10 or is_in_path)
-            return number if is_id or _NETWORK_ADDRESS.match(number) else "***"
-
-        return _with_phone_as(found, shown)
-
-    return _PHONE.sub(as_told, _EMAIL.sub("***", text))
+    return _PHONE.sub(partial(_without_phone, keeps_ids=True), _EMAIL.sub("***", text))
 
 
-def _with_phone_as(found: re.Match[str], shown: Callable[[str], str]) -> str:
-    """What was found, with ``shown`` in the place of the phone number in it. The number ends with the
-    last digit that ends a word."""
+def _without_phone(found: re.Match[str], *, keeps_ids: bool = False) -> str:
+    """What was found, its phone number masked. That ends with the last digit that ends a word."""
     text = found.group()
     if found["tenant"]:
         return text
@@ -84,9 +74,15 @@ def _with_phone_as(found: re.Match[str], shown: Callable[[str], str]) -> str:
     # `finditer` takes the end of what was found for that of a word.
     if ends and ends[-1] == found.end() and _IN_WORD.match(found.string, found.end()):
         ends.pop()
-    length = ends[-1] - found.start() if ends else 0
-    digits = text[:length].lstrip("+(")
-    return shown(text[:length]) + text[length:] if len(digits) >= SHORTEST_PHONE else text
+    number = text[: ends[-1] - found.start()] if ends else ""
+    if len(number.lstrip("+(")) < SHORTEST_PHONE:
+        return text
+    if keeps_ids:
+        is_in_path = found.string[max(found.start() - 1, 0) : found.start()] == "/"
+        is_id = number.isdecimal() and (len(number) < 10 or is_in_path)
+        if is_id or _NETWORK_ADDRESS.match(number):
+            return text
+    return f"***{text[len(number) :]}"
 
 
 def masked_values(value: Any) -> Any:
