@@ -17,6 +17,8 @@ def main() -> None:
         "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; or all"
     )
     wanted = parser.parse_args()
+    # Nobody's installed command compiles itself at each start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     print(
         f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} processors"
     )

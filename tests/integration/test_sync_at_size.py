@@ -8,7 +8,7 @@ from stcli.sandbox.server import RunningSandbox
 from stcli.sandbox.settings import SandboxSettings
 from tests.integration.synced import SYNC, writes
 
-CUSTOMERS = 4_000
+CUSTOMERS = 2_000
 
 
 @pytest.fixture
