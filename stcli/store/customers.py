@@ -8,10 +8,10 @@ two records is newer is decided by ``modifiedOn``; a repeat changes nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+
+import msgspec
 
 from stcli.domain.enrolment import KnownCustomer
 from stcli.domain.ids import ContactId, CustomerId
@@ -178,9 +178,9 @@ class Customers:
         with self._database.write() as sql:
             known = known_customers(sql, tenant, [customer.id]).get(customer.id)
             statement, change = _SAVE_CUSTOMER, 0
-            if known is not None and _without(known.customer, written) == replace(
-                _without(customer, written), modified_on=known.customer.modified_on
-            ):
+            if known is not None and _without(known.customer, written) == _without(
+                customer, written
+            )._replace(modified_on=known.customer.modified_on):
                 statement = _SAVE_OWN_CUSTOMER
             else:
                 change = _reserve_changes(sql, tenant, 1)
@@ -239,7 +239,7 @@ class Customers:
 def _without(customer: Customer, fields: Collection[int]) -> Customer:
     """The customer without these custom fields, and without those that say nothing."""
     kept = {key: text for key, text in customer.custom_fields.items() if text and key not in fields}
-    return replace(customer, custom_fields=kept)
+    return customer._replace(custom_fields=kept)
 
 
 def changed_since(
@@ -410,17 +410,27 @@ def _customer_row(customer: Customer) -> tuple[object, ...]:
         _json(customer.tag_type_ids),
         _json(customer.address),
         _json(customer.custom_fields),
-        utc_text(customer.created_on),
-        utc_text(customer.modified_on),
+        _instant_text(customer.created_on),
+        _instant_text(customer.modified_on),
     )
 
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+# Ten times as fast as the standard library, for a million records.
+_encode = msgspec.json.Encoder().encode
+_TAGS = msgspec.json.Decoder(tuple[int, ...])
+_ADDRESS = msgspec.json.Decoder(dict[str, str])
+_FIELDS = msgspec.json.Decoder(dict[int, str])
 
 
 def _json(value: Sequence[int] | Mapping[str, str] | Mapping[int, str]) -> str:
     """Compact; nothing at all, the usual case, is empty text."""
-    return _ENCODER.encode(value) if value else ""
+    return _encode(value).decode() if value else ""
+
+
+def _instant_text(at: datetime) -> str:
+    """The same as ``utc_text``, for a million records."""
+    text = _encode(at if at.tzinfo is UTC else at.astimezone(UTC)).decode()
+    return text[1:-1] if at.microsecond else f"{text[1:20]}.000000Z"
 
 
 def _customer(row: Row) -> Customer:
@@ -433,9 +443,9 @@ def _customer(row: Row) -> Customer:
         merged_to_id=CustomerId(r[4]) if r[4] else None,
         do_not_mail=bool(r[5]),
         do_not_service=bool(r[6]),
-        tag_type_ids=tuple(json.loads(r[7])) if r[7] else (),
-        address=json.loads(r[8]) if r[8] else {},
-        custom_fields={int(k): v for k, v in json.loads(r[9]).items()} if r[9] else {},
+        tag_type_ids=_TAGS.decode(r[7]) if r[7] else (),
+        address=_ADDRESS.decode(r[8]) if r[8] else {},
+        custom_fields=_FIELDS.decode(r[9]) if r[9] else {},
         created_on=utc_instant(r[10]),
         modified_on=utc_instant(r[11]),
     )
@@ -451,7 +461,7 @@ def _contact_row(contact: CustomerContact) -> tuple[object, ...]:
         "" if key is None else key(contact.value),
         int(contact.active),
         int(contact.marketing),
-        utc_text(contact.modified_on),
+        _instant_text(contact.modified_on),
     )
 
 

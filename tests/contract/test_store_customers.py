@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from stcli.domain.records import CustomerJob, FeedPage, Suppression
 from stcli.errors import LeaseLost, StateError
 from stcli.store.canaries import Canary, CanaryState
 from stcli.store.customers import changed_since, known_customers, suppressed
-from stcli.store.engine import Lease, open_sqlite
+from stcli.store.engine import Lease, open_sqlite, utc_text
 from stcli.store.enrolments import (
     Settled,
     enrolments_of,
@@ -101,6 +100,28 @@ def save(state: State, lease: Lease, *rows: Enrolment) -> None:
 def due(state: State) -> list[int]:
     with state.database.read() as sql:
         return list(to_recheck(sql, SPRING, -1, 1000))
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 120000, 999999])
+@pytest.mark.parametrize("hours", [0, -7, 14])
+def test_times_are_stored_as_everywhere_else(state: State, microsecond: int, hours: int) -> None:
+    """In UTC and of one width, so that the order of the texts is that of the times."""
+    at = NOW.replace(microsecond=microsecond, tzinfo=timezone(timedelta(hours=hours)))
+    save_customers(state, customer(1)._replace(created_on=at, modified_on=at))
+    save_contacts(state, contact(1, "a@example.com")._replace(modified_on=at))
+    with state.database.read() as sql:
+        stored = sql.execute(
+            "SELECT c.created_on, c.modified_on, k.modified_on FROM crm_customers c, crm_contacts k"
+        ).one()
+    assert stored == (utc_text(at),) * 3
+
+
+@pytest.mark.parametrize("text", ["plain", 'q"uo\\te', "né\U0001f600", "\x01\x1f\x7f\u2028"])
+def test_values_come_back_as_they_were(state: State, text: str) -> None:
+    made = customer(1)._replace(address={"street": text}, custom_fields={2**40: text, 3: text})
+    save_customers(state, made)
+    with state.database.read() as sql:
+        assert known_customers(sql, TENANT, [ONE])[ONE].customer == made
 
 
 def test_a_page_and_its_token_are_kept_together_or_not_at_all(state: State) -> None:
@@ -441,11 +462,11 @@ def test_every_part_of_a_contact_counts(
     save_contacts(state, made)
     looked(state, lease, changes(state)[1])
     _, position = changes(state)
-    save_contacts(state, replace(made, **difference))  # type: ignore[arg-type]
+    save_contacts(state, made._replace(**difference))  # type: ignore[arg-type]
     assert changes(state, position)[0] == [1]
     with state.database.read() as sql:
         kept = known_customers(sql, TENANT, [ONE])[ONE].contacts
-    assert list(kept) == [replace(made, **difference)]  # type: ignore[arg-type]
+    assert list(kept) == [made._replace(**difference)]  # type: ignore[arg-type]
 
 
 def test_newer_is_told_by_the_time_not_by_the_place(state: State) -> None:
@@ -585,7 +606,7 @@ def test_an_answer_older_than_what_is_known_is_ignored(state: State) -> None:
     state.customers.save_own_write(
         TENANT, customer(1, custom_fields={5: "x"}, modified_on=NOW), [5]
     )
-    state.customers.save_own_write(TENANT, replace(newest, modified_on=NOW), [5])
+    state.customers.save_own_write(TENANT, newest._replace(modified_on=NOW), [5])
     assert contents(state)[0] == before
 
 

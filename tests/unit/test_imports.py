@@ -74,7 +74,7 @@ OUTSIDE: dict[str, set[str]] = {
     "rich": {"cli"},
     "sqlite3": {"store", "clients/ratelimit.py"},
     "yaml": {"config", "cli/config.py"},
-    "msgspec": {"clients", "wiring.py", "sandbox"},
+    "msgspec": {"clients", "store/customers.py", "wiring.py", "sandbox"},
     "pydantic": {"domain", "config"},
     "platformdirs": {"paths.py"},
 }

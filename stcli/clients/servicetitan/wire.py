@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -171,9 +172,11 @@ class CustomerAddressDocument(msgspec.Struct):
 
     def record(self) -> dict[str, str]:
         """The parts that say something."""
-        return {
-            name: value for name in self.__struct_fields__ if (value := getattr(self, name, None))
-        }
+        return {name: value for name, value in zip(_PARTS, _parts_of(self), strict=True) if value}
+
+
+_PARTS = CustomerAddressDocument.__struct_fields__
+_parts_of = attrgetter(*_PARTS)
 
 
 class CustomFieldDocument(msgspec.Struct, rename="camel"):
@@ -212,12 +215,15 @@ class CustomerDocument(msgspec.Struct, rename="camel"):
             do_not_service=bool(self.do_not_service),
             tag_type_ids=tuple(sorted(self.tag_type_ids or ())),
             address=self.address.record() if self.address else {},
-            custom_fields={
-                field.type_id: field.value
-                for field in sorted(self.custom_fields or (), key=lambda field: field.type_id)
-                if field.value
-            },
+            custom_fields=_values(self.custom_fields) if self.custom_fields else {},
         )
+
+
+def _values(fields: Sequence[CustomFieldDocument]) -> dict[int, str]:
+    """Those that say something, in the order of their ids: the feed's order means nothing."""
+    return {
+        one.type_id: one.value for one in sorted(fields, key=lambda one: one.type_id) if one.value
+    }
 
 
 class PreferencesDocument(msgspec.Struct, rename="camel"):

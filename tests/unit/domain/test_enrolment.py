@@ -82,7 +82,7 @@ def test_the_first_reason_of_several_counts() -> None:
         ("do_not_mail", {}, [unwilling]),
         ("do_not_service", {"do_not_mail": False}, [unwilling]),
         ("marketing_off", {"do_not_service": False}, [unwilling]),
-        ("suppressed", {}, [replace(unwilling, marketing=True)]),
+        ("suppressed", {}, [unwilling._replace(marketing=True)]),
     ]
     facts = dict(wrong)
     found = []
@@ -256,7 +256,7 @@ def test_a_customer_without_anything_reads_as_blank(source: str) -> None:
 def test_every_source_of_the_catalogue_can_be_read() -> None:
     """No name that the file may say is unknown to a customer who has everything."""
     address = dict.fromkeys(("street", "unit", "city", "state", "zip", "country"), "x")
-    everything = replace(FULL, customer=replace(FULL.customer, address=address))
+    everything = replace(FULL, customer=FULL.customer._replace(address=address))
     subject = CustomerSubject(everything, "ada@example.com", {"Level": 11})
     names = [name.replace("NAME", "Level") for name in catalog.SYNC.source_names]
     assert [name for name in names if not subject.value(name)] == []

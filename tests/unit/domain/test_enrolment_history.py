@@ -118,7 +118,7 @@ class History(RuleBasedStateMachine):
 
     def change(self, number: CustomerId, **facts: Any) -> None:
         one = self.known[number]
-        self.known[number] = replace(one, customer=replace(one.customer, **facts))
+        self.known[number] = replace(one, customer=one.customer._replace(**facts))
         self.due.add(number)
 
     def the_office_edits_a_customer(self, chance: Random) -> None:
@@ -132,7 +132,7 @@ class History(RuleBasedStateMachine):
         note(f"contact {at} of {number}: {text}, marketing {marketing}")
         one = self.known[number]
         contacts = list(one.contacts)
-        contacts[at] = replace(contacts[at], value=text, marketing=marketing)
+        contacts[at] = contacts[at]._replace(value=text, marketing=marketing)
         self.known[number] = replace(one, contacts=contacts)
         self.due.add(number)
 

@@ -140,7 +140,7 @@ def test_a_reason_comes_before_the_mapping() -> None:
 
 def with_custom_email(value: str) -> KnownCustomer:
     one = known(1, "office@example.com")
-    return replace(one, customer=replace(one.customer, custom_fields={11: value}))
+    return replace(one, customer=one.customer._replace(custom_fields={11: value}))
 
 
 MAPPED_EMAIL = {"email": {"type": "dynamic", "from": "custom_field:Private mail"}}
