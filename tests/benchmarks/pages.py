@@ -21,8 +21,9 @@ PAGE = 5000
 
 
 @contextmanager
-def served_pages(customers: int) -> Iterator[tuple[str, int, int]]:
-    """The address, the tenant and the number of records of both feeds together."""
+def served_pages(customers: int) -> Iterator[tuple[str, int, int, int]]:
+    """The address, the tenant, the number of records of both feeds together, and of different ones:
+    a feed repeats what changed lately."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     server = context.Process(target=_serve, args=(customers, there), daemon=True)
@@ -35,11 +36,11 @@ def served_pages(customers: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _serve(customers: int, line: Connection) -> None:
-    pages, tenant, records = _made(customers)
-    asyncio.run(_answer(pages, tenant, records, line))
+    pages, *numbers = _made(customers)
+    asyncio.run(_answer(pages, tuple(numbers), line))
 
 
-def _made(customers: int) -> tuple[dict[tuple[str, str], bytes], int, int]:
+def _made(customers: int) -> tuple[dict[tuple[str, str], bytes], int, int, int]:
     """Every page of both feeds, by its path and position."""
     settings = SandboxSettings(
         customers=customers,
@@ -49,6 +50,7 @@ def _made(customers: int) -> tuple[dict[tuple[str, str], bytes], int, int]:
     )
     pages: dict[tuple[str, str], bytes] = {}
     records = 0
+    different: set[tuple[str, int]] = set()
     with RunningSandbox(settings) as sandbox:
         known = sandbox.credentials
         with httpx.Client(trust_env=False, timeout=60) as client:
@@ -73,12 +75,13 @@ def _made(customers: int) -> tuple[dict[tuple[str, str], bytes], int, int]:
                     document = msgspec.json.decode(body)
                     pages[path, position] = body
                     records += len(document["data"])
+                    different.update((feed, one["id"]) for one in document["data"])
                     position, more = document["continueFrom"], document["hasMore"]
-    return pages, known.tenant_id, records
+    return pages, known.tenant_id, records, len(different)
 
 
 async def _answer(
-    pages: dict[tuple[str, str], bytes], tenant: int, records: int, line: Connection
+    pages: dict[tuple[str, str], bytes], numbers: tuple[int, ...], line: Connection
 ) -> None:
     async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await _head(reader):
@@ -100,7 +103,7 @@ async def _answer(
 
     server = await asyncio.start_server(answered, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    line.send((f"http://127.0.0.1:{port}", tenant, records))
+    line.send((f"http://127.0.0.1:{port}", *numbers))
     await server.serve_forever()
 
 

@@ -1,4 +1,5 @@
-"""The sync pass's own reading of customers and contacts, by itself: prints its seconds."""
+"""The sync pass's own reading of customers and contacts, by itself: prints its seconds, and
+how many records are stored at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from stcli.usecases.passes.feeds import customers_up_to_date
 from stcli.usecases.passes.progress import Unwatched
 
 
-async def read(url: str, tenant: int, folder: Path) -> float:
+async def read(url: str, tenant: int, folder: Path) -> tuple[float, int]:
     file = folder / "stcli.db"
     database = open_sqlite(file)
     migrate(database, version="0", file=file, backups=folder)
@@ -56,9 +57,13 @@ async def read(url: str, tenant: int, folder: Path) -> float:
         await customers_up_to_date(cast("Any", context))
         took = time.monotonic() - began
     in_state.close()
+    with database.read() as sql:
+        stored = sql.execute(
+            "SELECT (SELECT count(*) FROM crm_customers) + (SELECT count(*) FROM crm_contacts)"
+        ).scalar_one()
     database.close()
-    return took
+    return took, int(stored)
 
 
 if __name__ == "__main__":
-    print(asyncio.run(read(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))))
+    print(*asyncio.run(read(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stcli.sandbox.settings import SandboxSettings
+from tests.unit.test_startup import loaded_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -423,3 +424,11 @@ def test_two_bookings_of_one_person_are_reported_and_left_alone(connected, cli, 
     assert all(str(number) in failure["reason"] for number in pair)
     assert world.per_external_id()[lead["code"]] == 2
     assert cli("leads", "run").code == 0
+
+
+@pytest.mark.parametrize("words", [("run", "--all"), ("qualify", "run"), ("leads", "run")])
+def test_a_pass_loads_nothing_that_draws_or_serves(connected, words) -> None:
+    """What a scheduler calls every few minutes: each library costs every call of it."""
+    loaded = loaded_by(*words)
+    assert "httpx" in loaded
+    assert sorted({"rich", "questionary", "prompt_toolkit", "starlette", "uvicorn"} & loaded) == []
