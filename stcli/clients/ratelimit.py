@@ -34,7 +34,8 @@ Result = TypeVar("Result")
 
 SHARE = 0.98
 BLOCK_SECONDS = 0.125
-LATE_SECONDS = 0.05
+LATE_SECONDS = 0.02
+"""A slot that is used so late adds one to the next second at most, and 98 % of 60 leave room for one."""
 WINDOW_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 3600.0
 LONGEST_QUEUE_SECONDS = 60.0
