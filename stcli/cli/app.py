@@ -190,8 +190,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _ran(arguments: Sequence[str], *, as_json: bool) -> int:
-    from stcli.cli.output import flush, nobody_reads
+    from stcli.cli.output import flush, given, nobody_reads
 
+    given.clear()
     try:
         result = typer.main.get_command(app).main(
             args=list(arguments), prog_name="stcli", standalone_mode=False

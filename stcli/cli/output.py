@@ -14,7 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
 from stcli.cli.masking import masked_error, with_masked_errors
-from stcli.errors import ConfigurationError, StateError, StcliError
+from stcli.errors import (
+    ConfigurationError,
+    Interrupted,
+    StateError,
+    StcliError,
+    Terminated,
+)
 
 
 def plain(text: object) -> str:
@@ -60,9 +66,15 @@ def _unwritten(error: OSError) -> StateError:
     )
 
 
+given: list[bool] = []
+"""One entry for each JSON document of this command. It is made before the document is written: a signal
+that comes after the write must not add a second one."""
+
+
 def emit(document: Mapping[str, object], render: Callable[[], None], *, as_json: bool) -> None:
     """The result: as JSON, or as ``render`` prints it."""
     if as_json:
+        given.append(True)
         _write(json_text(document, indent=2))
     else:
         render()
@@ -137,8 +149,9 @@ def _drawn(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
 
 def show_error(error: StcliError, *, as_json: bool) -> None:
-    """An error with its problems and its next step; under ``--json`` as the only document."""
-    if as_json:
+    """An error with its problems and its next step; under ``--json`` as the only document. A
+    signal that comes when the result is out already is told beside it."""
+    if as_json and not (given and isinstance(error, Interrupted | Terminated)):
         from stcli.usecases.report import error_document
 
         _write(json_text(error_document(error), indent=2))

@@ -41,8 +41,40 @@ def test_a_signal_while_a_command_loads_or_works_is_told(connected, number) -> N
             assert "stcli" not in err
             continue
         assert process.returncode == CODES[number], (out, err)
-        assert json.loads(out)["error"]["exit_code"] == CODES[number]
+        document = json.loads(out)
+        if "error" in document:
+            assert document["error"]["exit_code"] == CODES[number]
+        else:
+            assert document["campaign"] == "spring-hvac"
+            assert "stopped by" in err, "the result was out already"
     assert CODES[number] in seen
+
+
+AFTER_THE_WRITE = """
+import os, signal, sys
+from stcli.cli import output
+from stcli.__main__ import main
+number, written = int(sys.argv.pop()), output._write
+def write(text):
+    written(text)
+    os.kill(os.getpid(), number)
+output._write = write
+main()
+"""
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_after_the_result_adds_no_second_document(connected, number) -> None:
+    """As close behind the write as a signal can come."""
+    ran = subprocess.run(
+        [sys.executable, "-c", AFTER_THE_WRITE, "map", "show", "--json", str(int(number))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == CODES[number], ran.stderr
+    assert json.loads(ran.stdout)["campaign"] == "spring-hvac"
+    assert "stopped by" in ran.stderr
 
 
 PLACES = {
