@@ -117,7 +117,7 @@ def test_a_late_answer_is_never_followed_by_a_second_post() -> None:
     async def scenario() -> tuple[Exception | None, int]:
         async with (
             ScriptedServer(in_turn(Reply(fault="silent"))) as server,
-            referral_factory(server.url, timeout_seconds=0.3) as client,
+            referral_factory(server.url, timeout_seconds=1.0) as client,
         ):
             try:
                 await create(client)

@@ -177,7 +177,7 @@ def test_write_with_a_doubtful_answer_is_never_repeated(reply: Reply) -> None:
 
 def test_late_answer_to_a_write_is_in_doubt() -> None:
     """A write that is not answered in time is in doubt and not repeated."""
-    error, server = run(in_turn(Reply(fault="silent")), write, timeout_seconds=0.3)
+    error, server = run(in_turn(Reply(fault="silent")), write, timeout_seconds=1.0)
     assert isinstance(error, NoAnswer)
     assert len(server.calls) == 1
 
@@ -190,7 +190,7 @@ def test_trickling_answer_is_given_up() -> None:
 
 def test_late_answers_to_a_read_end_as_unavailable() -> None:
     """Reads that are never answered in time are unavailable, not in doubt."""
-    error, server = run(in_turn(Reply(fault="silent")), read, timeout_seconds=0.1)
+    error, server = run(in_turn(Reply(fault="silent")), read, timeout_seconds=1.0)
     assert type(error) is Unavailable
     assert len(server.calls) == 4
 
