@@ -7,8 +7,8 @@ next ones while half of the last are left, so that no slot passes while the data
 slot whose moment passed more than ``LATE_SECONDS`` ago is thrown away: after a stall nothing is sent in
 a bunch. Slots that a process does not use are lost. A request that was held up, such as by a slow
 connection, may leave late, but in no second do more leave than were meant to: else it takes another
-slot, before all who have no connection yet. The rate is 98 % of the allowed one, which leaves 20 ms for
-the uneven time that requests take to arrive.
+slot, before all who have no connection yet. The rate is 98 % of the allowed one: 20 ms in a second
+for slots that are used late and for the uneven time that requests take to arrive, together.
 
 A pause holds back every process from its next reservation on; slots already reserved are less than a
 quarter of a second of requests.
@@ -35,7 +35,8 @@ Result = TypeVar("Result")
 SHARE = 0.98
 BLOCK_SECONDS = 0.125
 LATE_SECONDS = 0.02
-"""A slot that is used so late adds one to the next second at most, and 98 % of 60 leave room for one."""
+"""Of slots used so late, one more at most falls into a second, and 98 % of 60 leave room for one. Each
+process keeps its own count, but none knows how late another is."""
 WINDOW_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 3600.0
 LONGEST_QUEUE_SECONDS = 60.0

@@ -428,7 +428,7 @@ def _json(value: Sequence[int] | Mapping[str, str] | Mapping[int, str]) -> str:
 
 
 def _instant_text(at: datetime) -> str:
-    """The same as ``utc_text``, for a million records."""
+    """The same as ``utc_text``, for a million records. That serves commands which do without msgspec."""
     text = _encode(at if at.tzinfo is UTC else at.astimezone(UTC)).decode()
     return text[1:-1] if at.microsecond else f"{text[1:20]}.000000Z"
 

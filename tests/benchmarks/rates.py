@@ -107,9 +107,8 @@ def _watch(at: Bench, words: list[list[str]], api: str, done: str, seconds: floa
     def writes(seen: dict[str, Any]) -> int:
         return sum(n for route, n in seen["routes"].items() if route.startswith(write))
 
-    deadline = (
-        time.monotonic() + 900
-    )  # a list of thousands is read page by page, from a slow server
+    # The list of thousands is read before, page by page, from a slow server.
+    deadline = time.monotonic() + 900
     while min((written := _written(at, words, done)).values()) < 20:
         if time.monotonic() > deadline or any(one.poll() is not None for one in running):
             raise SystemExit("the writing did not begin")
