@@ -81,8 +81,8 @@ def test_stalled_loop_makes_no_burst(tmp_path: Path) -> None:
     time = VirtualClock()
     time.stalls = [0.0, 0.0, 2.0, 0.0, 0.05, 0.008, 0.0, 0.3]
     times = moments(limiter(tmp_path, time), time, 200, 60)
-    # A few slots that have hardly passed are used; they count for the second that they were of.
-    assert most_in_window(times, 0.001) <= 4
+    # One slot that has hardly passed may be used beside the next; it counts for its own second.
+    assert most_in_window(times, 0.001) <= 2
     assert most_in_window(times, 1.0) <= 59
     assert time.stalls == []
 
