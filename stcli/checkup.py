@@ -125,7 +125,15 @@ def _check_state(app: Application, found: Examination) -> None:
                 "Put a copy back: stcli state restore FILE; bookings already made are found again.",
             )
         rows = app.state.connections.all()  # also tells a newer version's database
-        found.ok("state", f"sound, {len(rows)} connection{'' if len(rows) == 1 else 's'}")
+        place = f"{app.place.name}, " if app.place.is_shared else ""
+        found.ok("state", f"{place}sound, {len(rows)} connection{'' if len(rows) == 1 else 's'}")
+    if app.place.is_shared and app.home.database.exists():
+        found.warn(
+            "state of the home",
+            f"{app.home.database} is there too, and not used while STCLI_DATABASE_URL is set",
+            "What ran with it is unknown to the other hosts: bring it over (stcli state copy) or "
+            "move it away.",
+        )
 
 
 def check_secrets(app: Application, found: Examination, names: Sequence[CampaignName]) -> None:
@@ -183,6 +191,13 @@ def check_schedule(app: Application, found: Examination, program: tuple[str, ...
 async def _check_one(app: Application, found: Examination, name: CampaignName) -> None:
     with found.attempt(f"{name}: file"):
         subject = app.subject(name)
+        other = app.other_file(name, subject.file_hash)
+        if other is not None:
+            raise ConfigurationError(
+                f"not the one that {other.by} accepted at {other.at:%Y-%m-%d %H:%M} UTC, so nothing "
+                "runs on this host",
+                f"Deploy that one here, or make this one count: stcli map validate {name} --accept",
+            )
         found.ok(f"{name}: file", str(app.home.campaign_file(name)))
     if not found.is_healthy(f"{name}: file", "settings", "state", "home"):
         return

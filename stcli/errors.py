@@ -177,6 +177,13 @@ class StateError(StcliError):
     kind = "state"
 
 
+class StateUnreachable(StateError):
+    """The server that keeps the state does not answer; the same command may succeed later."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    kind = "state_unreachable"
+
+
 class Locked(StcliError):
     """Another pass of the campaign is running."""
 

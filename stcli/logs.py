@@ -191,6 +191,10 @@ def _alone(file: Path) -> Iterator[bool]:
         os.close(descriptor)  # closing releases
 
 
+LIBRARIES = ("asyncio", "procrastinate", "psycopg")
+"""Their warnings go to the log as well: nobody else hears them, and on a terminal they say nothing."""
+
+
 def set_up_logging(
     file: Path, *, show_pii: bool, verbosity: int = 0, as_json: bool = False
 ) -> None:
@@ -199,8 +203,10 @@ def set_up_logging(
     ``verbosity`` 1 shows them on stderr too, 2 and more with every request.
     """
     logger = logging.getLogger("stcli")
+    loggers = [logger, *(logging.getLogger(name) for name in LIBRARIES)]
     for handler in list(logger.handlers):
-        logger.removeHandler(handler)
+        for each in loggers:
+            each.removeHandler(handler)
         handler.close()
     handlers: list[logging.Handler] = [
         _PrivateFile(file, maxBytes=MAX_BYTES, backupCount=KEPT, delay=True, encoding="utf-8")
@@ -209,8 +215,11 @@ def set_up_logging(
         handlers.append(logging.StreamHandler())
     for handler in handlers:
         handler.setFormatter(_Lines(as_json=as_json, show_pii=show_pii))
-        logger.addHandler(handler)
+        for each in loggers:
+            each.addHandler(handler)
+    for each in loggers:
+        each.setLevel(logging.WARNING)
+        each.propagate = False
     logger.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
-    logger.propagate = False
     # A full disk must not stop a pass for the sake of a log line.
     logging.raiseExceptions = False

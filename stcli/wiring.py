@@ -6,8 +6,6 @@ Everything that comes from the environment is read here once and handed on as va
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,14 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stcli import __version__
 from stcli.config.files import CampaignFiles
 from stcli.config.load import load_settings
-from stcli.domain.campaign import AccountSettings, CampaignConfig, Tab
+from stcli.domain.campaign import AccountSettings, CampaignConfig
 from stcli.domain.connection import Environment, Proof
 from stcli.domain.ids import CampaignName
 from stcli.errors import (
-    ConfigurationError,
     CredentialsMissing,
     CredentialsUnusable,
     NotConnected,
@@ -32,25 +28,31 @@ from stcli.errors import (
     UsageError,
 )
 from stcli.logs import set_up_logging
-from stcli.paths import Home, find_home, private_folder
+from stcli.paths import Home, find_home
 
 # Adapters are imported where they are opened: a command loads no more than it uses.
 if TYPE_CHECKING:
     from stcli.clients.ratelimit import RateLimiter
     from stcli.clients.referralfactory.client import ReferralFactoryClient
     from stcli.clients.retry import RetryPolicy
+    from stcli.clients.slots import Slots
     from stcli.config.upgrade import Upgrade
     from stcli.credentials.chain import Found, SecretChain
     from stcli.credentials.names import SecretRequest
     from stcli.domain.connection import Connection
-    from stcli.domain.mapping.validate import TabVerdict
     from stcli.domain.outcome import PassKind, PassResult
     from stcli.domain.secret import Secret
     from stcli.scheduling.job import Installed, Job, Remark
     from stcli.scheduling.schedules import Schedules
+    from stcli.store.accepted import Accepted
     from stcli.store.copies import Examined
+    from stcli.store.engine import Database
     from stcli.store.locks import Locks
+    from stcli.store.places import Place
+    from stcli.store.postgres import PostgresDatabase
+    from stcli.store.sent_marks import SentMarks
     from stcli.store.state import State
+    from stcli.store.transfer import Copied
     from stcli.usecases.passes.concurrency import StopSignal
     from stcli.usecases.passes.context import PassOptions
     from stcli.usecases.passes.progress import Progress
@@ -189,68 +191,130 @@ class Application:
         return bool(alarms.ping or alarms.webhook or alarms.command or alarms.textfile)
 
     @cached_property
+    def place(self) -> Place:
+        """Where the state is kept."""
+        from stcli.database_address import VARIABLE, checked
+        from stcli.store.places import FilePlace, ServerPlace
+
+        url = self._environment.get(VARIABLE)
+        if url:
+            return ServerPlace(checked(url), self.home.backups, self._check_stop)
+        return FilePlace(self.home.database, self.home.backups, self._check_stop)
+
+    @cached_property
     def state(self) -> State:
-        if self._environment.get("STCLI_DATABASE_URL"):
-            raise ConfigurationError(
-                "STCLI_DATABASE_URL is set, and this version keeps its state in SQLite only",
-                "Unset the variable.",
-            )
-        return _open_state(self.home.database, self.home.backups, self._check_stop)
+        return self.place.open()
+
+    @cached_property
+    def has_state(self) -> bool:
+        return "state" in self.__dict__ or self.place.exists
 
     @property
-    def has_state(self) -> bool:
-        return self.home.database.exists()
+    def shared_url(self) -> str:
+        """The address of the database that hosts share, as the variable has it; ``UsageError`` where
+        none is named."""
+        from stcli.database_address import VARIABLE, checked
+
+        url = self._environment.get(VARIABLE)
+        if not url:
+            raise UsageError(
+                f"workers share a PostgreSQL database, and {VARIABLE} names none",
+                f"Set it, such as {VARIABLE}=postgresql+psycopg://db.example/stcli; one "
+                "machine alone needs no worker: stcli schedule install",
+            )
+        return checked(url)
+
+    @property
+    def host(self) -> str:
+        """What this host is called in locks and in the history."""
+        from stcli.processes import host_id
+
+        return host_id(self._environment)
 
     # Copies of the state
 
     def back_up_state(self, target: Path | None) -> Path:
         """A copy of the state while others use it; by itself in the backups folder."""
-        from stcli.store.copies import back_up, stamped
-
         self._need_state()
-        chosen = target or stamped(self.home.backups, "backup", self.now())
-        back_up(self.home.database, chosen)
-        return chosen
+        if target is None:
+            return self.place.save("backup", keep_all=True)
+        self.place.back_up(target)
+        return target
 
     def examine_state(self) -> Examined:
-        """Every page of the state looked at; nothing is changed, not even migrated."""
-        from stcli.store.copies import examine
-
+        """The whole state looked at; nothing is changed, not even migrated."""
         self._need_state()
-        return examine(self.home.database)
+        return self.place.examine()
 
     def restore_state(self, copy: Path) -> Path | None:
         """Put a copy in the place of the state; where the present one went."""
-        from stcli.store.copies import back_up, examine, keep_newest, put_back, stamped
+        from stcli.store.copies import examine
 
         if not copy.exists():
             raise UsageError(f"there is no file {copy}", f"Copies are in {self.home.backups}.")
-        if self.has_state and copy.samefile(self.home.database):
-            raise UsageError(
-                f"{copy} is the state itself", f"Name a copy; they are in {self.home.backups}."
-            )
+        self.place.refuse_itself(copy)
         found = examine(copy)
         if found.problems:
             raise StateError(
                 f"{copy} cannot be put back: {found.problems[0]}", "Nothing was changed."
             )
-        if self.has_state and not examine(self.home.database).problems:
-            self.locks.refuse_while_held()
-        private_folder(self.home.state)
-        with tempfile.TemporaryDirectory(prefix="restore-", dir=self.home.state) as folder:
-            # Brought to this version's schema first, or refused because it is a newer one's.
-            candidate = Path(folder) / "stcli.db"
-            back_up(copy, candidate)
-            _open_state(candidate, Path(folder), self._check_stop).close()
-            aside = stamped(self.home.backups, "before-restore", self.now())
-            kept = put_back(candidate, self.home.database, aside)
-        keep_newest(self.home.backups, "before-restore")
-        return kept
+        if self.has_state and not self.place.examine().problems:
+            self._refuse_while_held(self.place)
+        return self.place.put_back(copy)
+
+    def place_at(self, url: str | None, option: str) -> Place:
+        """Where ``url`` points to; without one the source is the home's file, and the target what the
+        variable names."""
+        from stcli.database_address import VARIABLE, checked, file_of, has_password, is_same
+        from stcli.store.places import FilePlace, ServerPlace
+
+        known = self._environment.get(VARIABLE)
+        if url is None:
+            if option == "--from":
+                return FilePlace(self.home.database, self.home.backups, self._check_stop)
+            if not known:
+                raise UsageError(
+                    f"it is not said where to: neither {option} nor {VARIABLE}",
+                    f"Such as: {option} postgresql+psycopg://db.example/stcli",
+                )
+            url = known
+        elif (file := file_of(url)) is not None:
+            return FilePlace(file, self.home.backups, self._check_stop)
+        elif has_password(url):
+            raise UsageError(
+                f"{option} holds a password, which every user of this machine could read there",
+                f"Leave it out, and write it into ~/.pgpass or into {VARIABLE}.",
+            )
+        elif known and is_same(url, known):
+            url = known
+        return ServerPlace(checked(url, option), self.home.backups, self._check_stop)
+
+    def copy_state(self, source: Place, target: Place, *, replace: bool) -> Copied:
+        """Bring all rows of one state into another one, proved; a copy that was cut off goes on."""
+        from stcli.store.places import copy_state
+
+        if source.name == target.name:
+            raise UsageError(f"{source.name} is both source and target", "Name two states.")
+        if not source.exists:
+            raise UsageError(f"there is no state in {source.name}", "See: stcli config path")
+        for place in (source, target):
+            if place.exists:
+                self._refuse_while_held(place)
+        copied = copy_state(source, target, replace=replace)
+        self._refuse_while_held(source)
+        return copied
+
+    def _refuse_while_held(self, place: Place) -> None:
+        from contextlib import closing
+
+        with closing(place.database()) as database:
+            self._locks(database).refuse_while_held()
 
     def _need_state(self) -> None:
         if not self.has_state:
             raise StateError(
-                f"there is no state yet: {self.home.database} does not exist",
+                f"there is no state yet: {self.place.name} "
+                + ("has no tables" if self.place.is_shared else "does not exist"),
                 "It begins with: stcli connect NAME --tenant-id ID",
             )
 
@@ -292,9 +356,30 @@ class Application:
     def _limiter(self) -> RateLimiter:
         from stcli.clients.ratelimit import RateLimiter
 
+        slots = self._slots()
         if self._patience_seconds is None:
-            return RateLimiter(self.home.limits)
-        return RateLimiter(self.home.limits, patience_seconds=self._patience_seconds)
+            return RateLimiter(slots)
+        return RateLimiter(slots, patience_seconds=self._patience_seconds)
+
+    def _slots(self) -> Slots:
+        """Who keeps the rates: all hosts of a shared state do together."""
+        if (database := self._server) is not None:
+            from stcli.clients.slot_table import SlotTable
+
+            return SlotTable(database.beside)
+        from stcli.clients.slots import SlotFile
+
+        return SlotFile(self.home.limits)
+
+    @property
+    def _server(self) -> PostgresDatabase | None:
+        """The database that hosts share, where they share one."""
+        if not self.place.is_shared:
+            return None
+        from stcli.store.postgres import PostgresDatabase
+
+        database = self.state.database
+        return database if isinstance(database, PostgresDatabase) else None
 
     def open_referral(self, token: Secret | None = None) -> ReferralFactoryClient:
         from stcli.clients.referralfactory.client import ReferralFactoryClient
@@ -385,13 +470,6 @@ class Application:
 
         return load_campaign(file, file.stem).config
 
-    def checked_settings_of(
-        self, name: CampaignName
-    ) -> tuple[CampaignConfig, Mapping[Tab, TabVerdict]]:
-        """The settings with what the catalogue says of each tab."""
-        loaded = self.files.load(name)
-        return loaded.config, loaded.verdicts
-
     def begin(
         self, name: CampaignName, *, referral_campaign: str, tenant_id: int, environment: str
     ) -> None:
@@ -426,7 +504,7 @@ class Application:
         the campaign runs: it would go on writing, and a purge would forget what it asked for."""
         from stcli.usecases.connection import disconnect
 
-        with self._locks(self.state).hold(name, "disconnect"):
+        with self.locks.hold(name, "disconnect"):
             return disconnect(
                 name,
                 purge=purge,
@@ -563,11 +641,27 @@ class Application:
             cadence=cadence or DEFAULT_CADENCE,
         )
 
+    def accept_file(self, name: CampaignName) -> bool:
+        """Let every host run with this host's file of a campaign; answers whether that had to be said:
+        a state that no other host shares runs with whatever file is here."""
+        if not self.place.is_shared:
+            return False
+        file_hash = self.files.load(name).file_hash
+        self.state.accepted.accept(name, file_hash, self.now(), self.actor)
+        return True
+
+    def other_file(self, name: CampaignName, file_hash: str) -> Accepted | None:
+        """The file that all hosts are to run with, where it is not this one."""
+        if not self.place.is_shared or not self.has_state:
+            return None
+        accepted = self.state.accepted.of(name)
+        return accepted if accepted is not None and accepted.file_hash != file_hash else None
+
     def subject(self, name: CampaignName) -> Subject:
         from stcli.usecases.passes.subject import Subject
 
         loaded = self.files.load(name)
-        return Subject(name, loaded.config, loaded.verdicts, loaded.problems)
+        return Subject(name, loaded.config, loaded.verdicts, loaded.problems, loaded.file_hash)
 
     def passes_of(self, subject: Subject) -> list[PassKind]:
         """The passes that ``run`` runs for a campaign."""
@@ -629,8 +723,9 @@ class Application:
                         in_state=in_state,
                         stop=stop,
                         me=me,
+                        actor=self.actor,
                         now=self.now,
-                        doubt_seconds=self.tuning.st_timeout_seconds,
+                        doubt_seconds=self._doubt_seconds,
                         rates=Rates(
                             self.tuning.st_rate_per_second, self.tuning.rf_rate_per_minute / 60
                         ),
@@ -657,54 +752,44 @@ class Application:
         finally:
             in_state.close()
 
+    @property
+    def _doubt_seconds(self) -> float:
+        """How long an unanswered write may still take effect, by the clock of whichever host looks."""
+        if not self.place.is_shared:
+            return self.tuning.st_timeout_seconds
+        from stcli.store.postgres import CLOCKS_MAY_DIFFER_SECONDS
+
+        return self.tuning.st_timeout_seconds + 2 * CLOCKS_MAY_DIFFER_SECONDS
+
     @contextmanager
     def _workplace(self, *, dry_run: bool) -> Iterator[Workplace]:
         """The real state, or for a dry run a private copy that is thrown away."""
-        from stcli.store.copies import back_up
-        from stcli.store.sent_marks import SentMarks
         from stcli.usecases.passes.runner import Workplace
 
-        sent = SentMarks(self.home.limits)
         if not dry_run:
-            yield Workplace(self.state, self.locks, sent)
+            yield Workplace(self.state, self.locks, self._sent_marks)
             return
         # Opening the real state first brings it to this version's schema, or says why it cannot be.
-        folder = Path(tempfile.mkdtemp(prefix="stcli-dry-run-"))
-        try:
-            copy = folder / "stcli.db"
-            if self.has_state:
-                back_up(self.home.database, copy)
-            state = _open_state(copy, folder, self._check_stop)
-            try:
-                with state.database.write() as sql:
-                    sql.execute("UPDATE locks SET held = 0")
-                yield Workplace(state, self._locks(state), sent)
-            finally:
-                state.close()
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with self.place.thrown_away() as state:
+            yield Workplace(state, self._locks(state.database), self._sent_marks)
+
+    @property
+    def _sent_marks(self) -> SentMarks:
+        from stcli.store.sent_marks import SentMarks
+
+        if (database := self._server) is None:
+            return SentMarks(self.home.limits)
+        from stcli.store.identity import history_began
+
+        return SentMarks(self.home.limits, lambda: history_began(database))
 
     @property
     def locks(self) -> Locks:
         """The locks of this home's state."""
-        return self._locks(self.state)
+        return self._locks(self.state.database)
 
-    def _locks(self, state: State) -> Locks:
+    def _locks(self, database: Database) -> Locks:
         from stcli.processes import is_alive, this_process
         from stcli.store.locks import Locks
 
-        return Locks(state.database, this_process(self._environment), is_alive, self.now)
-
-
-def _open_state(file: Path, backups: Path, check_stop: Callable[[], None]) -> State:
-    from stcli.store.engine import open_sqlite
-    from stcli.store.migrations import migrate
-    from stcli.store.state import State
-
-    database = open_sqlite(file, check_stop)
-    try:
-        migrate(database, version=__version__, file=file, backups=backups)
-    except BaseException:
-        database.close()
-        raise
-    return State(database)
+        return Locks(database, this_process(self._environment), is_alive, self.now)

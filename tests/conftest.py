@@ -110,3 +110,27 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", checked)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of a PostgreSQL with a database ``made`` that has all tables."""
+    from stcli.store.migrations import migrate
+    from stcli.store.postgres import open_postgres
+    from tests.postgres_server import fresh_database, running_server
+
+    with running_server() as address:
+        database = open_postgres(fresh_database(address, "made"))
+        migrate(database, version="1.0.0")
+        database.close()
+        yield address
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> str:
+    """What STCLI_DATABASE_URL is to say: a state with all its tables and nothing in them."""
+    from tests.postgres_server import emptied, stcli_address
+
+    where = f"{postgres_server}/made"
+    emptied(where)
+    return stcli_address(where)

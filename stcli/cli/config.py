@@ -25,7 +25,7 @@ def path(context: typer.Context, campaign: OptionalCampaign = None, as_json: AsJ
         places = {
             "settings": str(home.settings_file),
             "campaigns": str(home.campaigns),
-            "state": str(home.database),
+            "state": app.place.name,
             "log": str(home.log_file),
         }
         if campaign is not None:

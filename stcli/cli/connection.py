@@ -179,6 +179,8 @@ def finalize(
             actor=app.actor,
             now=app.now(),
         )
+        if app.accept_file(name):
+            note(f"Every host runs with this file from now on; deploy it: {app.files.path(name)}")
         text = (
             f"{name}: connected. Next, map the fields and switch an action on: "
             f"stcli map fields {name}; stcli action {name} leads create_booking"

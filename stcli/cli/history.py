@@ -99,6 +99,8 @@ def _entry(run: Run) -> dict[str, object]:
         "exit_code": run.exit_code,
         "started_at": instant(run.started_at),
         "finished_at": instant(run.finished_at),
+        "host": run.host,
+        "file_hash": run.file_hash,
         "counts": run.report.get("counts", {}),
     }
 
@@ -128,6 +130,7 @@ def _show(run: Run) -> None:
     line(f"{run.campaign} {run.kind}: {run.status}{code}")
     line(f"  run {run.run_id}")
     line(f"  started {run.started_at:%Y-%m-%d %H:%M:%S} UTC, took {_took(run) or '?'}")
+    line(f"  on {plain(run.host)}, file {run.file_hash[:12] or 'not noted'}")
     nothing = {"succeeded": "nothing to do", "running": "at work"}
     line(f"  {_counts(run) or nothing.get(run.status, 'nothing was done')}")
     for reason, number in _pairs(run, "skipped"):

@@ -37,6 +37,12 @@ def validate(
         bool,
         typer.Option("--online", help="Also ask both systems whether all names and ids exist."),
     ] = False,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept", help="If it is ready, let every host that shares the state run with it."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Is the campaign ready? Offline and fast; every problem at once, each with its place."""
@@ -46,7 +52,12 @@ def validate(
         raise UsageError("name a campaign or say --all, not both", "See: stcli map validate --help")
     with application(context) as app:
         names = every_campaign(app) if every else [chosen_campaign(app, campaign)]
-        checked = [_validated(app, name, online=online, as_json=as_json) for name in names]
+        checked = [
+            _validated(app, name, online=online, accept=accept, as_json=as_json) for name in names
+        ]
+        if accept:
+            for (document, _), name in zip(checked, names, strict=True):
+                _accept(app, name, document, as_json=as_json)
     documents = [document for document, _ in checked]
     single: dict[str, object] = (
         {
@@ -62,7 +73,7 @@ def validate(
 
 
 def _validated(
-    app: Application, name: CampaignName, *, online: bool, as_json: bool
+    app: Application, name: CampaignName, *, online: bool, accept: bool, as_json: bool
 ) -> tuple[dict[str, object], ExitCode]:
     """One campaign's document and what the command ends with for it."""
     from stcli.usecases.readiness import tab_status, with_findings
@@ -99,7 +110,15 @@ def _validated(
             note(f"Warning: {plain(warning)}")
         if failed is not None and not isinstance(failed, RemoteGone):
             show_error(failed, as_json=False)
+    other = app.other_file(name, loaded.file_hash)
+    if other is not None and not accept:
+        note(
+            f"{name}: this is not the file that {plain(other.by)} accepted at "
+            f"{other.at:%Y-%m-%d %H:%M} UTC, so it does not run here. If it is meant: "
+            f"stcli map validate {name} --accept"
+        )
     document |= {
+        "file_hash": loaded.file_hash,
         "ready": ready,
         "tabs": {
             tab.value: {"ready": entry.ready, "missing": list(entry.missing)}
@@ -112,6 +131,20 @@ def _validated(
         document["error"] = error_value(failed)
     codes = [ExitCode.DONE if ready or failed else ExitCode.CONFIGURATION]
     return document, worst([*codes, *([failed.exit_code] if failed else [])])
+
+
+def _accept(
+    app: Application, name: CampaignName, document: dict[str, object], *, as_json: bool
+) -> None:
+    """Let every host run with this file, if it is ready."""
+    if not document["ready"]:
+        note(f"{name}: not accepted, because it is not ready.")
+        return
+    document["accepted"] = accepted = app.accept_file(name)
+    if not accepted:
+        note("Only this host uses this state, so there is nothing to accept: its file counts.")
+    elif not as_json:
+        line(f"{name}: accepted; hosts with another file do not run it until they have this one.")
 
 
 def _online(app: Application, name: CampaignName, config: CampaignConfig) -> OnlineCheck:

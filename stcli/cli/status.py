@@ -69,10 +69,7 @@ def _look(app: Application, campaign: str | None) -> tuple[list[CampaignStatus],
     else:
         known = {c.campaign for c in state.connections.all()} if state else set()
         names = [CampaignName(name) for name in sorted({*app.files.names(), *known})]
-    found = [
-        campaign_status(name, app.checked_settings_of, state, app.now(), app.worker)
-        for name in names
-    ]
+    found = [campaign_status(name, app.files.load, state, app.now(), app.worker) for name in names]
     return found, _schedule(app)
 
 
@@ -130,6 +127,12 @@ def _campaign_lines(campaign: CampaignStatus) -> list[str]:
     lines = [f"{campaign.name}: {state}{tenant} ({connection.environment.value})"]
     if campaign.advice:
         lines.append(f"  next: {plain(campaign.advice)}")
+    if campaign.other_file is not None:
+        lines.append(
+            f"  file: not the one that {plain(campaign.other_file.by)} accepted at "
+            f"{campaign.other_file.at:%Y-%m-%d %H:%M} UTC, so nothing runs here; "
+            f"stcli map validate {campaign.name} --accept makes this one count"
+        )
     if campaign.problem:
         lines.append(f"  file: {plain(campaign.problem)}")
     for tab, entry in campaign.tabs.items():

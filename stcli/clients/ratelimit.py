@@ -1,14 +1,15 @@
 """One rate for all processes that share a home.
 
 Evenly spaced slots (the generic cell rate algorithm with a burst of one): a bucket with a capacity
-would let that much through on top of a full window. Slots are reserved an eighth of a second at a
-time in a small database of its own, so that it is touched about eight times a second at most, and the
-next ones while half of the last are left, so that no slot passes while the database is waited for. A
-slot whose moment passed more than ``LATE_SECONDS`` ago is thrown away: after a stall nothing is sent in
-a bunch. Slots that a process does not use are lost. A request that was held up, such as by a slow
-connection, may leave late, but in no second do more leave than were meant to: else it takes another
-slot, before all who have no connection yet. The rate is 98 % of the allowed one: 20 ms in a second
-for slots that are used late and for the uneven time that requests take to arrive, together.
+would let that much through on top of a full window. Slots are reserved up to an eighth of a second at
+a time, from whoever keeps them for all (see ``slots.py``), so that it is asked about eight times a
+second where much is to be sent, and the next ones while half of the last are left, so that no slot
+passes meanwhile. No more are reserved than requests wait, because what a process does not use is lost
+to all. A slot whose moment passed more than ``LATE_SECONDS`` ago is thrown away: after a stall nothing
+is sent in a bunch. A request that was held up, such as by a slow connection, may leave late, but in no
+second do more leave than were meant to: else it takes another slot, before all who have no connection
+yet. The rate is 98 % of the allowed one: 20 ms in a second for slots that are used late and for the
+uneven time that requests take to arrive, together.
 
 A pause holds back every process from its next reservation on; slots already reserved are less than a
 quarter of a second of requests.
@@ -17,17 +18,14 @@ quarter of a second of requests.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
-from stcli.errors import StateError, Unavailable
-from stcli.paths import private_file, private_folder
+from stcli.clients.slots import LONGEST_PAUSE_SECONDS, SET_BACK_SECONDS, InUse, Slots
+from stcli.errors import Unavailable
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -38,29 +36,11 @@ LATE_SECONDS = 0.02
 """Of slots used so late, one more at most falls into a second, and 98 % of 60 leave room for one. Each
 process keeps its own count, but none knows how late another is."""
 WINDOW_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 3600.0
-LONGEST_QUEUE_SECONDS = 60.0
-LONGEST_QUEUE_SLOTS = 100
-"""More than these reserved ahead of now and of a pause is no queue but a clock that was set back."""
-SET_BACK_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 1.0
 """A longer wait looks again, so that a clock that is set back does not prolong it."""
 
 BUSY_SECONDS = 30.0
 """How long another program's lock on the file is waited for."""
-TRY_SECONDS = 0.25
-"""How much of that SQLite waits by itself, where nothing can interrupt it."""
-
-_TABLE = """CREATE TABLE IF NOT EXISTS slots (
-    key TEXT PRIMARY KEY,
-    next_at REAL NOT NULL,
-    paused_until REAL NOT NULL,
-    written_at REAL NOT NULL) WITHOUT ROWID"""
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-class _InUse(StateError):
-    """Another program has held the file for ``TRY_SECONDS``."""
 
 
 class Limiter(Protocol):
@@ -84,14 +64,16 @@ class Limiter(Protocol):
 class _Lane:
     """The slots that this process holds of one key, for one event loop.
 
-    ``taken`` and ``written``: when requests of the last ``WINDOW_SECONDS`` were meant to leave, and when
-    they did. ``calm``: no request with a connection waits for a slot; they go before the others.
+    ``waiting``: how many requests wait for a slot. ``taken`` and ``written``: when requests of the last
+    ``WINDOW_SECONDS`` were meant to leave, and when they did. ``calm``: no request with a connection
+    waits for a slot; they go before the others.
     """
 
     loop: asyncio.AbstractEventLoop
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     first: asyncio.Lock = field(default_factory=asyncio.Lock)
     hurried: int = 0
+    waiting: int = 0
     calm: asyncio.Event = field(default_factory=asyncio.Event)
     slots: deque[float] = field(default_factory=deque)
     taken: deque[float] = field(default_factory=deque)
@@ -123,7 +105,7 @@ class _Lane:
 
 
 class RateLimiter:
-    """The limiter that the processes of one home share through ``file``.
+    """The limiter of all processes that share ``slots``.
 
     ``patience_seconds``: a pause that lasts longer is not waited for; ``acquire`` raises
     ``Unavailable``. It is the time budget of one request (see ``retry.py``): where the request that
@@ -132,13 +114,13 @@ class RateLimiter:
 
     def __init__(
         self,
-        file: Path,
+        slots: Slots,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         patience_seconds: float = 300.0,
     ) -> None:
-        self._file = file
+        self._slots = slots
         self._clock = clock
         self._sleep = sleep
         self._patience_seconds = patience_seconds
@@ -146,11 +128,15 @@ class RateLimiter:
 
     async def acquire(self, key: str, per_second: float) -> None:
         lane = self._lane(key)
-        async with lane.turn:  # asyncio's lock is fair: first come, first served
-            while True:
-                await lane.calm.wait()
-                if await self._try(lane, key, per_second):
-                    return
+        lane.waiting += 1
+        try:
+            async with lane.turn:  # asyncio's lock is fair: first come, first served
+                while True:
+                    await lane.calm.wait()
+                    if await self._try(lane, key, per_second):
+                        return
+        finally:
+            lane.waiting -= 1
 
     async def confirm(self, key: str, per_second: float) -> None:
         lane = self._lane(key)
@@ -161,6 +147,7 @@ class RateLimiter:
     async def _take_first(self, lane: _Lane, key: str, per_second: float) -> None:
         """The next slot, before all who have no connection yet."""
         lane.hurried += 1
+        lane.waiting += 1
         lane.calm.clear()
         try:
             async with lane.first:
@@ -168,13 +155,15 @@ class RateLimiter:
                     pass
         finally:
             lane.hurried -= 1
+            lane.waiting -= 1
             if not lane.hurried:
                 lane.calm.set()
 
     async def _try(self, lane: _Lane, key: str, per_second: float) -> bool:
         """One look at the next slot; whether it was taken. Nothing is held over an await, so a
         pause or a clock that is set back meanwhile is seen at the next look."""
-        if lane.ahead is None and len(lane.slots) <= _block(per_second) // 2:
+        few = min(_block(per_second) // 2, lane.waiting - 1)
+        if lane.ahead is None and len(lane.slots) <= few:
             lane.ahead = asyncio.create_task(self._fill(lane, key, per_second))
             # What went wrong is for who waits for it just then; later another one is made.
             lane.ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -201,7 +190,8 @@ class RateLimiter:
         """Reserve the next slots."""
         pauses = lane.pauses
         try:
-            slots, reserved_at = await _patiently(self._reserve, key, per_second)
+            count = min(_block(per_second), max(lane.waiting - len(lane.slots), 1))
+            slots, reserved_at = await _patiently(self._reserve, key, per_second, count)
         finally:
             lane.ahead = None
         if lane.pauses != pauses:
@@ -214,21 +204,15 @@ class RateLimiter:
     async def pause(self, key: str, seconds: float) -> None:
         lane = self._lane(key)
         lane.drop()
-        await _patiently(self._pause, key, min(max(seconds, 0.0), LONGEST_PAUSE_SECONDS))
+        await _patiently(
+            self._slots.pause, key, min(max(seconds, 0.0), LONGEST_PAUSE_SECONDS), self._clock
+        )
         # What was reserved while the pause was being written does not know of it.
         lane.drop()
 
     def longest_pause_seconds(self) -> float:
         """How long a server that complained is still to be left alone; 0: none is."""
-        if not self._file.exists():
-            return 0.0
-
-        def work(sql: sqlite3.Connection) -> float:
-            now = self._clock()
-            keys = [row[0] for row in sql.execute("SELECT key FROM slots").fetchall()]
-            return max((self._row(sql, key, now)[1] - now for key in keys), default=0.0)
-
-        return max(self._transact(work), 0.0)
+        return self._slots.longest_pause(self._clock)
 
     def _lane(self, key: str) -> _Lane:
         loop = asyncio.get_running_loop()
@@ -237,105 +221,21 @@ class RateLimiter:
             lane = self._lanes[key] = _Lane(loop)
         return lane
 
-    def _reserve(self, key: str, per_second: float) -> tuple[list[float], float]:
-        spacing, count = 1.0 / (per_second * SHARE), _block(per_second)
-
-        def work(sql: sqlite3.Connection) -> tuple[list[float], float]:
-            now = self._clock()
-            next_at, paused_until = self._row(sql, key, now)
-            if paused_until - now > self._patience_seconds:
-                raise Unavailable(
-                    "the remote system asked to be left alone for another "
-                    f"{paused_until - now:.0f} seconds (too many requests)",
-                    "Run again later.",
-                    status=429,
-                )
-            longest = LONGEST_QUEUE_SECONDS + LONGEST_QUEUE_SLOTS * spacing
-            if next_at > max(now, paused_until) + longest:
-                next_at = 0.0
-            start = max(now, next_at, paused_until)
-            self._save(sql, key, start + count * spacing, paused_until, now)
-            return [start + index * spacing for index in range(count)], now
-
-        return self._transact(work)
-
-    def _pause(self, key: str, seconds: float) -> None:
-        def work(sql: sqlite3.Connection) -> None:
-            now = self._clock()
-            next_at, paused_until = self._row(sql, key, now)
-            self._save(sql, key, next_at, max(paused_until, now + seconds), now)
-
-        self._transact(work)
-
-    @staticmethod
-    def _row(sql: sqlite3.Connection, key: str, now: float) -> tuple[float, float]:
-        """When the next slot is free and until when a pause lasts, by the clock as it goes now."""
-        row: tuple[float, float, float] | None = sql.execute(
-            "SELECT next_at, paused_until, written_at FROM slots WHERE key = ?", (key,)
-        ).fetchone()
-        if row is None:
-            return 0.0, 0.0
-        next_at, paused_until, written_at = row
-        if now < written_at - SET_BACK_SECONDS:
-            # The clock was set back since: what was left then is left now.
-            next_at -= written_at - now
-            paused_until -= written_at - now
-        if paused_until > now + LONGEST_PAUSE_SECONDS:
-            paused_until = 0.0
-        return next_at, paused_until
-
-    @staticmethod
-    def _save(
-        sql: sqlite3.Connection, key: str, next_at: float, paused_until: float, now: float
-    ) -> None:
-        sql.execute(
-            "INSERT INTO slots (key, next_at, paused_until, written_at) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (key) DO UPDATE SET next_at = excluded.next_at, "
-            "paused_until = excluded.paused_until, written_at = excluded.written_at",
-            (key, next_at, paused_until, now),
-        )
-
-    def _transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run ``work`` in one exclusive transaction; a damaged file is replaced once."""
-        try:
-            try:
-                return self._once(work)
-            except sqlite3.DatabaseError as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
-                    raise
-                self._file.unlink(missing_ok=True)
-                return self._once(work)
-        except (OSError, sqlite3.Error) as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-                raise _InUse(
-                    f"the rate limits cannot be kept in {self._file}: {error}",
-                    "Another program holds the file, such as an open SQL shell; end that first.",
-                ) from error
-            raise StateError(
-                f"the rate limits cannot be kept in {self._file}: {error}",
-                "Check the folder's permissions and the free space.",
-            ) from error
-
-    def _once(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        private_folder(self._file.parent)
-        private_file(self._file)
-        with closing(sqlite3.connect(self._file, timeout=TRY_SECONDS, isolation_level=None)) as sql:
-            # Losing the last quarter of a second to a power cut does no harm.
-            sql.execute("PRAGMA synchronous = OFF")
-            sql.execute("BEGIN IMMEDIATE")
-            try:
-                sql.execute(_TABLE)
-                result = work(sql)
-                sql.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    sql.execute("ROLLBACK")
-                raise
-            return result
+    def _reserve(self, key: str, per_second: float, count: int) -> tuple[list[float], float]:
+        spacing = 1.0 / (per_second * SHARE)
+        taken = self._slots.take(key, count, spacing, self._patience_seconds, self._clock)
+        if taken.first is None:
+            raise Unavailable(
+                "the remote system asked to be left alone for another "
+                f"{taken.pause:.0f} seconds (too many requests)",
+                "Run again later.",
+                status=429,
+            )
+        return [taken.first + index * spacing for index in range(count)], taken.now
 
 
 def _block(per_second: float) -> int:
-    """How many slots are reserved at a time."""
+    """How many slots are reserved at a time, where so many requests wait."""
     return max(1, int(BLOCK_SECONDS * per_second * SHARE))
 
 
@@ -348,6 +248,6 @@ async def _patiently(
     while True:
         try:
             return await asyncio.to_thread(work, *args, **kwargs)
-        except _InUse:
+        except InUse:
             if time.monotonic() >= give_up_at:
                 raise

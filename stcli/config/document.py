@@ -11,6 +11,7 @@ found with line and column. Of YAML's syntax errors only the first of a file can
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import stat
@@ -121,6 +122,11 @@ class Document:
     def value(self) -> Any:
         """Plain ``dict``, ``list``, ``str``, ``int``, ``float``, ``bool`` or None (an empty file)."""
         return None if self.root is None else plain_value(self.root)
+
+    @property
+    def file_hash(self) -> str:
+        """SHA-256 of the file's bytes (a byte order mark left out), in hexadecimal."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogateescape")).hexdigest()
 
     def position(self, path: DocumentPath) -> Position:
         """Where the value at ``path`` starts; of something absent, its nearest parent's key."""

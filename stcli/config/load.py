@@ -56,6 +56,11 @@ class LoadedCampaign:
     document: Document
     verdicts: dict[Tab, TabVerdict]
 
+    @property
+    def file_hash(self) -> str:
+        """Tells this file from any other one."""
+        return self.document.file_hash
+
     def problems(self, tab: Tab) -> list[Problem]:
         """Faults of a tab's mapping with their place, warnings left out; of very many the first."""
         faults = [f for f in self.faults(tab) if not f.is_warning]

@@ -148,6 +148,9 @@ class SyncType(StrEnum):
     ONGOING = "ongoing"
 
 
+Duration = Annotated[str, Field(pattern=DURATION)]
+
+
 class SyncFilter(Written):
     customer_type: Literal["Residential", "Commercial"] | None = None
     tags: tuple[FilledText, ...] = ()
@@ -167,12 +170,18 @@ class SyncTab(Written):
     return_fields: Mappings = Field(default_factory=dict)
     filter: SyncFilter = left_out(SyncFilter)
     welcome_mail: Switch = False
-    refresh: Annotated[str, Field(pattern=DURATION)] = "1d"
+    refresh: Duration = "1d"
     limits: SyncLimits = left_out(SyncLimits)
 
 
 class Consent(Written):
     suppressions: Literal["obey", "ignore"] = "obey"
+
+
+class WorkerSettings(Written):
+    """How often workers run the campaign's passes; cron and systemd have times of their own."""
+
+    every: Duration = "15m"
 
 
 class CampaignConfig(Written):
@@ -186,6 +195,7 @@ class CampaignConfig(Written):
     qualification: Qualification = left_out(Qualification)
     sync: SyncTab | None = None
     consent: Consent = left_out(Consent)
+    worker: WorkerSettings = left_out(WorkerSettings)
 
     def booking_tab(self, tab: Tab) -> BookingTab:
         """The settings of ``leads`` or ``referrers``."""
@@ -218,9 +228,6 @@ class CampaignConfig(Written):
             client_id=settings.client_id,
             booking_provider=ProviderId(settings.booking_provider),
         )
-
-
-Duration = Annotated[str, Field(pattern=DURATION)]
 
 
 class Alarms(Written):

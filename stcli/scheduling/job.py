@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from stcli.database_address import has_password
 from stcli.errors import ConfigurationError
 
 CADENCES: dict[str, int] = {
@@ -44,6 +45,14 @@ CARRIED = (
     "STCLI_ST_RATE_PER_SECOND",
     "STCLI_ST_TIMEOUT_SECONDS",
     "STCLI_HOST_ID",
+    "STCLI_DATABASE_URL",
+    "PGPASSFILE",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGSSLMODE",
+    "PGSSLROOTCERT",
+    "PGSSLCERT",
+    "PGSSLKEY",
     "XDG_CONFIG_HOME",
     "XDG_STATE_HOME",
     "XDG_DATA_HOME",
@@ -201,6 +210,11 @@ def carried(environment: Mapping[str, str], *, with_path: bool = False) -> dict[
         if any(ord(character) < 32 or ord(character) == 127 for character in value):
             raise ConfigurationError(
                 f"{name} holds a line break or another control character", "Set it anew."
+            )
+        if name == "STCLI_DATABASE_URL" and has_password(value):
+            raise ConfigurationError(
+                f"{name} holds a password, which would stand in the schedule for others to read",
+                "Leave it out of the address and write it into ~/.pgpass (mode 600).",
             )
         if name.lower().endswith("_proxy") and _has_password(value):
             raise ConfigurationError(

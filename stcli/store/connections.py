@@ -120,6 +120,8 @@ class Connections:
                 "runs",
                 "enrolments",
                 "enrolment_progress",
+                "accepted_files",
+                "worker_turns",
             ):
                 sql.execute(f"DELETE FROM {table} WHERE campaign = ?", (campaign,))
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from stcli.errors import StateError, UsageError
@@ -141,6 +141,16 @@ def _patience() -> Callable[[int, int, int], None]:
 def _reading(file: Path) -> sqlite3.Connection:
     """Opened for reading: a file that is missing is not made."""
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+
+
+def saving(file: Path, backups: Path) -> Callable[..., None]:
+    """What keeps a copy of a file before its tables are changed (see ``migrations.migrate``)."""
+
+    def save(*_: object) -> None:
+        back_up(file, stamped(backups, "before-migration", datetime.now(UTC)))
+        keep_newest(backups, "before-migration")
+
+    return save
 
 
 def keep_newest(folder: Path, what: str) -> None:

@@ -102,18 +102,26 @@ class Locks:
         holder = self.holder(name)
         return holder if holder and self._still_holds(holder, self._now()) else None
 
-    def refuse_while_held(self) -> None:
-        """``Locked`` where any pass is running."""
+    def all_working(self) -> dict[str, Holder]:
+        """Every lock that somebody is at work under, the oldest first."""
         with self._database.read() as sql:
             rows = sql.execute(
                 "SELECT name, host, pid, process_start, pass, acquired_at, expires_at FROM locks "
                 "WHERE held = 1 ORDER BY acquired_at"
             ).all()
-        for row in rows:
-            process = Process(row[1], row[2], row[3])
-            holder = Holder(process, row[4], utc_instant(row[5]), utc_instant(row[6]))
-            if self._still_holds(holder, self._now()):
-                raise _locked(row[0], holder)
+        found = {
+            row[0]: Holder(
+                Process(row[1], row[2], row[3]), row[4], utc_instant(row[5]), utc_instant(row[6])
+            )
+            for row in rows
+        }
+        now = self._now()
+        return {name: holder for name, holder in found.items() if self._still_holds(holder, now)}
+
+    def refuse_while_held(self) -> None:
+        """``Locked`` where any pass is running."""
+        for name, holder in self.all_working().items():
+            raise _locked(name, holder)
 
     @contextmanager
     def hold(self, name: str, kind: str) -> Iterator[HeldLease]:

@@ -8,11 +8,10 @@ version does not was written by a newer stcli and is refused, naming that versio
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from pathlib import Path
 
 from stcli.errors import StateError
-from stcli.store.copies import back_up, keep_newest, stamped
 from stcli.store.engine import Database, utc_text
 from stcli.store.transaction import Transaction
 
@@ -284,20 +283,54 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     # They are in a file of their own, because a damaged database is an alarm as well.
     ("0013_no_alarms", ("DROP TABLE alarms",)),
+    (
+        "0014_rate_slots",
+        # Of all hosts; a home on one machine keeps them in a file of its own.
+        (
+            """CREATE TABLE rate_slots (
+                key TEXT PRIMARY KEY, next_at REAL NOT NULL, paused_until REAL NOT NULL)""",
+        ),
+    ),
+    (
+        "0015_many_hosts",
+        (
+            """CREATE TABLE state_copies (
+                copied_from TEXT PRIMARY KEY, began_at TEXT NOT NULL, finished_at TEXT)""",
+            """CREATE TABLE database_identity (
+                identity TEXT PRIMARY KEY, since TEXT)""",
+            """CREATE TABLE accepted_files (
+                campaign TEXT PRIMARY KEY, file_hash TEXT NOT NULL, accepted_at TEXT NOT NULL,
+                accepted_by TEXT NOT NULL)""",
+            """CREATE TABLE worker_turns (
+                campaign TEXT PRIMARY KEY, deferred_at TEXT NOT NULL)""",
+            "ALTER TABLE runs ADD COLUMN file_hash TEXT NOT NULL DEFAULT ''",
+        ),
+    ),
 )
 
 
-def migrate(database: Database, *, version: str, file: Path, backups: Path) -> None:
-    """Bring the schema to this version's; safe when several processes try at once."""
+Saver = Callable[[Transaction, Collection[str]], None]
+"""Keeps what a transaction sees, whose database has these migrations, before they are added to."""
+
+
+def migrate(
+    database: Database,
+    *,
+    version: str,
+    save: Saver | None = None,
+    names: Collection[str] | None = None,
+) -> None:
+    """Bring the schema to this version's; safe when several processes try at once. What holds
+    something already is handed to ``save`` before. ``names``: only these migrations."""
     with database.read() as connection:
-        if not _missing(_applied(connection)):
+        if not _missing(_applied(database, connection), names):
             return
     with database.write() as connection:
         # Looked at again under the lock: another process may have migrated in between.
-        applied = _applied(connection)
-        missing = _missing(applied)
-        if applied and missing:
-            _back_up(file, backups)
+        applied = _applied(database, connection)
+        missing = _missing(applied, names)
+        if applied and missing and save is not None:
+            save(connection, applied)
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations "
             "(name TEXT PRIMARY KEY, applied_at TEXT NOT NULL, stcli_version TEXT NOT NULL)"
@@ -311,18 +344,17 @@ def migrate(database: Database, *, version: str, file: Path, backups: Path) -> N
             )
 
 
-def _applied(connection: Transaction) -> dict[str, str]:
+def _applied(database: Database, connection: Transaction) -> dict[str, str]:
     """Names of the migrations that the database had, each with the version that applied it."""
-    known = connection.execute(
-        "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'"
-    ).one_or_none()
-    if known is None:
+    if not database.has_table(connection, "schema_migrations"):
         return {}
     rows = connection.execute("SELECT name, stcli_version FROM schema_migrations")
     return {row[0]: row[1] for row in rows}
 
 
-def _missing(applied: dict[str, str]) -> list[tuple[str, tuple[str, ...]]]:
+def _missing(
+    applied: dict[str, str], wanted: Collection[str] | None
+) -> list[tuple[str, tuple[str, ...]]]:
     """The migrations still to come; a database with unknown ones is refused."""
     names = {name for name, _ in MIGRATIONS}
     newer = [version for name, version in applied.items() if name not in names]
@@ -332,13 +364,12 @@ def _missing(applied: dict[str, str]) -> list[tuple[str, tuple[str, ...]]]:
             f"the state was written by stcli {needed}, which is newer than this one",
             f"Install stcli {needed} or later; an older version would lose what it cannot read.",
         )
-    return [migration for migration in MIGRATIONS if migration[0] not in applied]
+    return [
+        (name, statements)
+        for name, statements in MIGRATIONS
+        if name not in applied and (wanted is None or name in wanted)
+    ]
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
-
-
-def _back_up(file: Path, backups: Path) -> None:
-    back_up(file, stamped(backups, "before-migration", datetime.now(UTC)))
-    keep_newest(backups, "before-migration")

@@ -182,7 +182,7 @@ class Qualifications:
         with self._database.write(lease) as sql:
             sql.execute_many(
                 "UPDATE qualifications SET state = ?, "
-                "due = CASE WHEN ? THEN due + 1 WHEN due > coalesce(?, due) THEN due ELSE 0 END, "
+                "due = CASE WHEN ? = 1 THEN due + 1 WHEN due > coalesce(?, due) THEN due ELSE 0 END, "
                 "evaluate_at = ?, job_id = ?, "
                 "reached_at = ?, changed_at = ? WHERE campaign = ? AND tenant = ? AND user_id = ?",
                 [

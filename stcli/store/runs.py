@@ -27,6 +27,9 @@ class Run:
     started_at: datetime
     finished_at: datetime | None
     report: Mapping[str, object]
+    host: str
+    file_hash: str
+    """SHA-256 of the campaign file that it ran with; empty of passes from before it was noted."""
 
 
 class Runs:
@@ -34,7 +37,14 @@ class Runs:
         self._database = database
 
     def start(
-        self, run_id: RunId, campaign: str, kind: str, now: datetime, host: str, pid: int
+        self,
+        run_id: RunId,
+        campaign: str,
+        kind: str,
+        now: datetime,
+        host: str,
+        pid: int,
+        file_hash: str = "",
     ) -> None:
         """A pass begins, under its campaign's lock: others of it that never ended have died. Those
         of more than ``KEPT`` ago are forgotten."""
@@ -48,9 +58,9 @@ class Runs:
                 (campaign, kind, utc_text(now - KEPT)),
             )
             sql.execute(
-                "INSERT INTO runs (run_id, campaign, pass, status, started_at, host, pid) "
-                "VALUES (?, ?, ?, 'running', ?, ?, ?)",
-                (run_id, campaign, kind, utc_text(now), host, pid),
+                "INSERT INTO runs (run_id, campaign, pass, status, started_at, host, pid, file_hash) "
+                "VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",
+                (run_id, campaign, kind, utc_text(now), host, pid, file_hash),
             )
 
     def finish(
@@ -121,16 +131,17 @@ class Runs:
 
     def newest_with(self, campaign: str, counts: Sequence[str]) -> datetime | None:
         """When a pass last counted any of these; without one, when the first pass ran."""
-        found = " OR ".join("json_extract(report, ?) > 0" for _ in counts)
+        first: datetime | None = None
         with self._database.read() as sql:
-            row = sql.execute(
-                f"SELECT max(started_at) FROM runs WHERE campaign = ? AND ({found})",
-                (campaign, *(f"$.counts.{count}" for count in counts)),
-            ).scalar_one()
-            first = sql.execute(
-                "SELECT min(started_at) FROM runs WHERE campaign = ?", (campaign,)
-            ).scalar_one()
-        return optional_instant(row or first)
+            for started, report in sql.execute(
+                "SELECT started_at, report FROM runs WHERE campaign = ? ORDER BY started_at DESC",
+                (campaign,),
+            ):
+                first = utc_instant(started)
+                found = json.loads(report).get("counts", {})
+                if any(found.get(count, 0) > 0 for count in counts):
+                    return first
+        return first
 
     def beginning_with(self, text: str) -> list[Run]:
         """Those whose id begins with ``text``; a handful is enough to tell that it is not one."""
@@ -143,7 +154,9 @@ class Runs:
             return [_run(row) for row in rows]
 
 
-_COLUMNS = "run_id, campaign, pass, status, exit_code, started_at, finished_at, report"
+_COLUMNS = (
+    "run_id, campaign, pass, status, exit_code, started_at, finished_at, report, host, file_hash"
+)
 
 
 def _run(row: Sequence[Any]) -> Run:
@@ -156,4 +169,6 @@ def _run(row: Sequence[Any]) -> Run:
         utc_instant(row[5]),
         optional_instant(row[6]),
         json.loads(row[7]),
+        row[8],
+        row[9],
     )

@@ -8,7 +8,7 @@ outlives the state, so that a pass can tell that the state is older than the las
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,10 +32,14 @@ class Sent:
 
 
 class SentMarks:
-    """The marks of a home, in the file that its rate limits are kept in."""
+    """The marks of a home, in the file that its rate limits are kept in. ``history_began``: when the
+    state took the place of another one, where its database can tell."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(
+        self, file: Path, history_began: Callable[[], datetime | None] = lambda: None
+    ) -> None:
         self._file = file
+        self.history_began = history_began
 
     def note(self, tenant: str, run_id: RunId, at: datetime) -> None:
         """From now on bookings are asked for; called before the first request is sent."""

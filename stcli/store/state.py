@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stcli.store.accepted import AcceptedFiles
     from stcli.store.canaries import Canaries
     from stcli.store.connections import Connections
     from stcli.store.customers import Customers
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from stcli.store.people import People
     from stcli.store.qualifications import Qualifications
     from stcli.store.runs import Runs
+    from stcli.store.turns import Turns
 
 
 class State:
@@ -85,6 +87,18 @@ class State:
         from stcli.store.failures import Failures
 
         return Failures(self.database)
+
+    @cached_property
+    def accepted(self) -> AcceptedFiles:
+        from stcli.store.accepted import AcceptedFiles
+
+        return AcceptedFiles(self.database)
+
+    @cached_property
+    def turns(self) -> Turns:
+        from stcli.store.turns import Turns
+
+        return Turns(self.database)
 
     def close(self) -> None:
         self.database.close()

@@ -6,34 +6,44 @@ loading a library that builds statements would cost each command more than its o
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 Row = tuple[Any, ...]
 """The values of one row, in the order of the statement's columns."""
+
+
+class Cursor(Protocol):
+    """What a driver's cursor has (PEP 249)."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def __iter__(self) -> Iterator[Row]: ...
+    def fetchone(self) -> Row | None: ...
+    def fetchmany(self, size: int, /) -> list[Row]: ...
+    def fetchall(self) -> list[Row]: ...
 
 
 class Transaction:
     """What several parts of the store are handed so that they act in one transaction; whoever holds
     it passes it on and does nothing else with it."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
 
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> Rows:
         """Execute one statement; ``?`` stands for each value."""
-        return Rows(self._raw.execute(statement, values))
+        return Rows(self.raw.execute(statement, values))
 
     def execute_many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> Rows:
         """Execute one statement once for each row of values."""
-        return Rows(self._raw.executemany(statement, rows))
+        return Rows(self.raw.executemany(statement, rows))
 
 
 class Rows:
     """The rows that a statement gave; each is read once."""
 
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
+    def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
 
     def __iter__(self) -> Iterator[Row]:
@@ -50,8 +60,7 @@ class Rows:
 
     def first(self) -> Row | None:
         """The first row, whatever comes behind it."""
-        row: Row | None = self._cursor.fetchone()
-        return row
+        return self._cursor.fetchone()
 
     def one_or_none(self) -> Row | None:
         """The only row, or none; more are an error of the statement's author."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from stcli.domain.campaign import CampaignConfig, Tab
 from stcli.domain.connection import Connection, next_step
 from stcli.domain.ids import CampaignName
 from stcli.domain.mapping.validate import TabVerdict
 from stcli.errors import ConfigurationError
+from stcli.store.accepted import Accepted
 from stcli.store.runs import Run
 from stcli.store.state import State
 from stcli.usecases.connection import waiting_text
@@ -32,9 +34,19 @@ class CampaignStatus:
     held: int = 0
     held_until: datetime | None = None
     in_doubt: int = 0
+    other_file: Accepted | None = None
+    """The file that all hosts are to run with, where this host has another one."""
 
 
-LoadedFile = tuple[CampaignConfig, Mapping[Tab, TabVerdict]]
+class LoadedFile(Protocol):
+    """A campaign file that was read."""
+
+    @property
+    def config(self) -> CampaignConfig: ...
+    @property
+    def verdicts(self) -> Mapping[Tab, TabVerdict]: ...
+    @property
+    def file_hash(self) -> str: ...
 
 
 def campaign_status(
@@ -55,12 +67,18 @@ def campaign_status(
     tabs: dict[Tab, TabStatus] = {}
     problem = ""
     held, held_until, in_doubt = 0, None, 0
+    other_file: Accepted | None = None
     try:
-        config, verdicts = load(name)
-        tabs = tab_status(config, verdicts)
+        loaded = load(name)
+        config = loaded.config
+        tabs = tab_status(config, loaded.verdicts)
         if state is not None:
             held, held_until = state.qualifications.held(name, tenant_key(config))
             in_doubt = state.ledger.count_in_doubt(name, tenant_key(config))
+            if state.database.is_shared:
+                accepted = state.accepted.of(name)
+                if accepted is not None and accepted.file_hash != loaded.file_hash:
+                    other_file = accepted
     except ConfigurationError as error:
         problem = error.message
     advice = waiting_text(connection, now) or next_step(connection)
@@ -80,6 +98,7 @@ def campaign_status(
         held=held,
         held_until=held_until,
         in_doubt=in_doubt,
+        other_file=other_file,
     )
 
 
@@ -132,6 +151,7 @@ def status_document(
                 "in_doubt": c.in_doubt,
                 "advice": c.advice,
                 **({"problem": c.problem} if c.problem else {}),
+                **({} if c.other_file is None else {"file_accepted": False}),
             }
             for c in campaigns
         ],

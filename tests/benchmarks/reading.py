@@ -14,9 +14,11 @@ from typing import Any, cast
 from stcli.clients.ratelimit import RateLimiter
 from stcli.clients.retry import RetryPolicy
 from stcli.clients.servicetitan.client import ServiceTitanClient
+from stcli.clients.slots import SlotFile
 from stcli.domain.secret import Secret
-from stcli.store.engine import open_sqlite
+from stcli.store.copies import saving
 from stcli.store.migrations import migrate
+from stcli.store.sqlite import open_sqlite
 from stcli.store.state import State
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
 from stcli.usecases.passes.feeds import customers_up_to_date
@@ -26,7 +28,7 @@ from stcli.usecases.passes.progress import Unwatched
 async def read(url: str, tenant: int, folder: Path) -> tuple[float, int]:
     file = folder / "stcli.db"
     database = open_sqlite(file)
-    migrate(database, version="0", file=file, backups=folder)
+    migrate(database, version="0", save=saving(file, folder))
     in_state = StateThread()
     client = ServiceTitanClient(
         api_url=url,
@@ -36,7 +38,7 @@ async def read(url: str, tenant: int, folder: Path) -> tuple[float, int]:
         client_id="c",
         client_secret=Secret("s"),
         app_key=Secret("k"),
-        limiter=RateLimiter(folder / "limits.db"),
+        limiter=RateLimiter(SlotFile(folder / "limits.db")),
         rate_per_second=10_000.0,
         tokens_folder=None,
         timeout_seconds=100.0,

@@ -1,6 +1,8 @@
 """The long chaos run.
 
-    python -m tests.chaos [SEEDS] [--first SEED] [--parallel N]
+    python -m tests.chaos [SEEDS] [--first SEED] [--parallel N] [--postgres]
+
+``--postgres``: two hosts on one database, on a server that is started for it.
 
 Each seed is a story of its own (``story.py``); every violation is printed with the seed that shows it
 again: ``python -m tests.chaos 1 --first SEED``.
@@ -13,17 +15,21 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.chaos.menu import MENU
 from tests.chaos.story import Ending, Story
+from tests.postgres_server import fresh_database, running_server
 
 
-def told(seed: int) -> Ending:
+def told(seed: int, server: str | None) -> Ending:
     """One seed in a folder of its own; a story that breaks off is a violation."""
     with TemporaryDirectory(prefix="stcli-chaos-") as folder:
-        story = Story(seed, Path(folder))
+        database = None if server is None else fresh_database(server, f"chaos_{seed}")
+        story = Story(seed, Path(folder), database=database)
         try:
             return story.run()
         except Exception as error:  # noqa: BLE001 - the other seeds go on, and this one is named
@@ -36,13 +42,21 @@ def main() -> int:
     parser.add_argument("seeds", type=int, nargs="?", default=200)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--parallel", type=int, default=4)
+    parser.add_argument("--postgres", action="store_true")
     wanted = parser.parse_args()
+    with running_server() if wanted.postgres else nullcontext() as server:
+        return _all(wanted, server)
+
+
+def _all(wanted: argparse.Namespace, server: str | None) -> int:
     began = time.monotonic()
     faults: Counter[str] = Counter()
     codes: Counter[int] = Counter()
     kills = runs = bookings = violated = restores = merges = 0
     with ProcessPoolExecutor(wanted.parallel) as pool:
-        for ending in pool.map(told, range(wanted.first, wanted.first + wanted.seeds)):
+        for ending in pool.map(
+            partial(told, server=server), range(wanted.first, wanted.first + wanted.seeds)
+        ):
             faults += ending.faults
             codes += ending.codes
             kills += ending.kills

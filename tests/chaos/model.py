@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from stcli.domain.matching import email_key, is_email
 from stcli.sandbox.records import Customer, CustomerContact, User
 from stcli.sandbox.seed import MAIN_CAMPAIGN
 from stcli.sandbox.world import World
+from stcli.store.places import Place
 
 LEAD, REFERRER = "person_invited", "person_referring"
 OUR_SOURCE = "Spring HVAC"
 LINK = "Referral Link"
+Rows = dict[int, tuple[str, int | None, str]]
+"""Each customer's state, person and reason, as the state says."""
 
 
 @dataclass
@@ -74,15 +75,16 @@ class Model:
 
     # What must be true
 
-    def violations(self, database: Path) -> list[str]:
+    def violations(self, state: Place) -> list[str]:
         """Everything that is not as it must be, in words."""
+        rows = _rows(state)
         with self.world.lock:
             self.look()
             return [
                 *self._bookings(),
                 *self._qualifications(),
-                *self._enrolments(database),
-                *self._returns(database),
+                *self._enrolments(rows),
+                *self._returns(rows),
             ]
 
     def _bookings(self) -> list[str]:
@@ -142,7 +144,7 @@ class Model:
                     found.add(booking.external_id)
         return found
 
-    def _enrolments(self, database: Path) -> list[str]:
+    def _enrolments(self, rows: Rows) -> list[str]:
         allowed = self.allowed()
         ours = [u for u in self.users() if u.source == "Api" and email_key(u.email)]
         wrong = []
@@ -153,7 +155,6 @@ class Model:
             "somebody was enrolled who may never be" for key in created if key not in self.ever
         ]
         people = {email_key(user.email): user for user in self.users()}
-        rows = _rows(database)
         for key, customers in allowed.items():
             if key not in people:
                 wrong.append(f"customer {customers[0]} is not enrolled: {rows.get(customers[0])}")
@@ -169,13 +170,13 @@ class Model:
                 wrong.append(f"{len(holders)} customers hold the address of {told}")
         return wrong
 
-    def _returns(self, database: Path) -> list[str]:
+    def _returns(self, rows: Rows) -> list[str]:
         tenant = self.world.tenant
         number = next(n for n, kind in tenant.custom_fields.items() if kind.name == LINK)
         people = {user.id: user for user in self.users()}
         allowed = {n for customers in self.allowed().values() for n in customers}
         wrong = []
-        for customer, (state, user_id, _) in _rows(database).items():
+        for customer, (state, user_id, _) in rows.items():
             if state in ("enrolled", "linked") and customer in allowed and user_id in people:
                 value = tenant.customers[customer].custom_fields.get(number)
                 if value != people[user_id].url:
@@ -205,8 +206,7 @@ def _address(customer: Customer, emails: list[CustomerContact], suppressed: set[
     return None
 
 
-def _rows(database: Path) -> dict[int, tuple[str, int | None, str]]:
-    """Each customer's state, person and reason, as the state says."""
-    with closing(sqlite3.connect(database)) as sql:
+def _rows(state: Place) -> Rows:
+    with closing(state.open()) as opened, opened.database.read() as sql:
         found = sql.execute("SELECT customer_id, state, user_id, reason FROM enrolments")
         return {row[0]: (row[1], row[2], row[3]) for row in found}

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -22,6 +23,7 @@ from stcli.sandbox.records import Customer
 from stcli.sandbox.server import RunningSandbox
 from stcli.sandbox.settings import SandboxSettings
 from stcli.sandbox.world import World
+from stcli.store.places import FilePlace, Place, ServerPlace
 from tests.chaos.menu import some
 from tests.chaos.model import OUR_SOURCE, Model
 from tests.integration.conftest import FIELDS
@@ -80,11 +82,17 @@ class Ending:
 
 class Story:
     """Everything follows from the seed but for the moments at which the machine's own speed lets a
-    process be killed. ``leads``: how many, where the seed is not to say."""
+    process be killed. ``leads``: how many, where the seed is not to say. ``database``: the address of
+    the PostgreSQL that two hosts share; without one the state is in the home."""
 
-    def __init__(self, seed: int, folder: Path, leads: int | None = None) -> None:
+    def __init__(
+        self, seed: int, folder: Path, leads: int | None = None, database: str | None = None
+    ) -> None:
         self.source = Random(f"chaos-{seed}")
         self.home = folder / "home"
+        self.database = database
+        self.homes = [self.home] if database is None else [self.home, folder / "other"]
+        self._is_quiet = False
         self.ending = Ending(seed)
         choose = self.source.choice
         self.settings = SandboxSettings(
@@ -129,7 +137,26 @@ class Story:
             self.model = Model(self.world, unqualifies=self.on_cancel == "unqualify")
             yield
 
+    @property
+    def state(self) -> Place:
+        """Where everything is remembered."""
+        backups = self.home / "state" / "backups"
+        if self.database is not None:
+            return ServerPlace(self.database, backups, lambda: None)
+        return FilePlace(self.home / "state" / "stcli.db", backups, lambda: None)
+
     # Processes
+
+    def _shared(self) -> dict[str, str]:
+        """The variables of one of the hosts, where there are several."""
+        if self.database is None:
+            return {"STCLI_HOME": str(self.home)}
+        number = 0 if self._is_quiet else self.source.randrange(len(self.homes))
+        return {
+            "STCLI_HOME": str(self.homes[number]),
+            "STCLI_DATABASE_URL": self.database,
+            "STCLI_HOST_ID": f"host {number}",
+        }
 
     def _start(self, *words: str) -> subprocess.Popen[str]:
         known = self.sandbox.credentials
@@ -143,7 +170,7 @@ class Story:
             env={
                 **os.environ,
                 **self.sandbox.environment(),
-                "STCLI_HOME": str(self.home),
+                **self._shared(),
                 "STCLI_RF_TOKEN": known.rf_token,
                 "STCLI_ST_APP_KEY": known.app_key,
                 "STCLI_ST_CLIENT_SECRET": known.client_secret,
@@ -175,29 +202,37 @@ class Story:
 
     def _write_campaign(self) -> None:
         known = self.sandbox.credentials
-        file = self.home / "campaigns" / "spring-hvac.yaml"
-        file.parent.mkdir(parents=True)
         text = CAMPAIGN.format(
             tenant=known.tenant_id, fields=FIELDS.rstrip(), on_cancel=self.on_cancel
         )
-        file.write_text(text + SYNC + RETURN, encoding="utf-8")
+        self.file.parent.mkdir(parents=True)
+        self.file.write_text(text + SYNC + RETURN, encoding="utf-8")
+
+    @property
+    def file(self) -> Path:
+        return self.home / "campaigns" / "spring-hvac.yaml"
 
     def connect(self) -> None:
         """Through the three steps, without faults."""
         known = self.sandbox.credentials
         provider = ("--booking-provider", str(known.booking_provider))
+        self._is_quiet = True
         for words in (
             ("connect", "spring-hvac", "--tenant-id", str(known.tenant_id)),
             ("requests", "approve", "spring-hvac"),
             ("finalize", "spring-hvac", "--client-id", known.client_id, *provider),
         ):
             assert self.command(*words) == 0, words
+        self._is_quiet = False
+        for home in self.homes[1:]:
+            shutil.copytree(self.file.parent, home / "campaigns")
 
     def _keep_a_copy(self) -> None:
         assert self.command("state", "backup", str(self.home / "copy.db")) == 0
 
     def _put_the_copy_back(self) -> None:
         """With whatever was asked for since forgotten, also what may still take effect."""
+        self._let_leases_expire()
         assert self.command("state", "restore", str(self.home / "copy.db"), "--yes") == 0
         self.ending.restores += 1
 
@@ -216,6 +251,8 @@ class Story:
             words = self.source.choice(COMMANDS)
             running.append((self._start(*words), words))
         self._office()
+        if self.database is not None and self.source.random() < 0.5:
+            self._let_leases_expire()
         for process, words in running:
             if self.source.random() < 0.75:
                 try:
@@ -295,6 +332,8 @@ class Story:
     def quiet(self) -> None:
         """Without faults until nothing is left to do; then everything must be as it must be."""
         time.sleep(1.2)  # what is to be committed late is
+        self._is_quiet = True
+        self._let_leases_expire()
         for _ in range(MOST_PASSES):
             self.world.advance(120)
             words = ("run", "--allow-mass-change", "--json")
@@ -308,8 +347,14 @@ class Story:
         self.world.advance(120)
         if self.command("run", "--json") != 0 or self._writes() != before:
             self.ending.violations.append("a quiet run still wrote something")
-        self.ending.violations += self.model.violations(self.home / "state" / "stcli.db")
+        self.ending.violations += self.model.violations(self.state)
         self.ending.bookings = sum(b.source == OUR_SOURCE for b in self.world.bookings())
+
+    def _let_leases_expire(self) -> None:
+        """A minute passes for the other host; whoever is at work meanwhile believes in its own still."""
+        if self.database is not None:
+            with closing(self.state.open()) as state, state.database.write() as sql:
+                sql.execute("UPDATE locks SET expires_at = acquired_at")
 
     def _writes(self) -> int:
         return sum(

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from stcli.clients.ratelimit import RateLimiter
+from stcli.clients.slots import SlotFile
 from stcli.domain.ids import RunId
 from stcli.errors import StateError
 from stcli.paths import private_file
-from stcli.store.engine import open_sqlite
 from stcli.store.sent_marks import SentMarks
+from stcli.store.sqlite import open_sqlite
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 OTHER_PROCESS = """
@@ -45,7 +46,7 @@ def test_a_file_is_made_once_and_is_private(tmp_path: Path) -> None:
     [
         lambda file: open_sqlite(file).close(),
         lambda file: SentMarks(file).note("tenant", RunId("run"), NOW),
-        lambda file: RateLimiter(file)._reserve("key", 60.0),
+        lambda file: RateLimiter(SlotFile(file))._reserve("key", 60.0, 1),
     ],
     ids=["state", "marks", "limits"],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from stcli.domain.records import CustomerJob, FeedPage, Suppression
 from stcli.errors import LeaseLost, StateError
 from stcli.store.canaries import Canary, CanaryState
 from stcli.store.customers import changed_since, known_customers, suppressed
-from stcli.store.engine import Lease, open_sqlite, utc_text
+from stcli.store.engine import Lease, utc_text
 from stcli.store.enrolments import (
     Settled,
     enrolments_of,
@@ -27,9 +26,9 @@ from stcli.store.enrolments import (
 )
 from stcli.store.feeds import Cursor, Feed
 from stcli.store.locks import Locks, Process
-from stcli.store.migrations import migrate
 from stcli.store.state import State
 from stcli.store.statements import VARIABLES
+from tests.contract.conftest import Place
 from tests.unit.domain.customers import contact, customer, person
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -42,11 +41,9 @@ ONE, TWO, THREE = CustomerId(1), CustomerId(2), CustomerId(3)
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    """A fresh state in a file of its own, with the feeds opened and one look behind it."""
-    file = tmp_path / "state" / "stcli.db"
-    database = open_sqlite(file)
-    migrate(database, version="1.0.0", file=file, backups=tmp_path / "backups")
+def state(place: Place) -> Iterator[State]:
+    """A fresh state of its own, with the feeds opened and one look behind it."""
+    database = place.opened()
     opened = State(database)
     for feed in (Feed.CUSTOMERS, Feed.CONTACTS, Feed.CUSTOMER_JOBS, Feed.SUPPRESSIONS):
         opened.feeds.open(TENANT, feed, None, NOW)

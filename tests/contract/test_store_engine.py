@@ -28,10 +28,12 @@ from stcli.domain.ids import (
 )
 from stcli.errors import ExitCode, Interrupted, StateError, UsageError
 from stcli.store import engine
-from stcli.store.engine import Database, open_sqlite, optional_instant, utc_instant, utc_text
+from stcli.store.copies import saving
+from stcli.store.engine import Database, optional_instant, utc_instant, utc_text
 from stcli.store.ledger import Booked, LedgerScope
 from stcli.store.locks import Locks, Process
 from stcli.store.migrations import migrate
+from stcli.store.sqlite import open_sqlite
 from stcli.store.state import State
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -48,7 +50,7 @@ def file(tmp_path: Path) -> Path:
 def database(file: Path, tmp_path: Path) -> Iterator[Database]:
     """A fresh state in that file."""
     opened = open_sqlite(file)
-    migrate(opened, version="1.0.0", file=file, backups=tmp_path / "backups")
+    migrate(opened, version="1.0.0", save=saving(file, tmp_path / "backups"))
     yield opened
     opened.close()
 
@@ -242,7 +244,7 @@ def test_a_file_that_is_no_database_is_told_so(tmp_path: Path) -> None:
     before = path.read_bytes()
     opened = open_sqlite(path)
     with pytest.raises(StateError, match="damaged") as caught:
-        migrate(opened, version="1.0.0", file=path, backups=tmp_path / "backups")
+        migrate(opened, version="1.0.0", save=saving(path, tmp_path / "backups"))
     opened.close()
     assert "stcli state restore" in caught.value.hint
     assert path.read_bytes() == before

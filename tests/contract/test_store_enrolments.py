@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from stcli.domain.ids import CampaignName, CustomerId, RfCampaignId, RunId, User
 from stcli.domain.records import FeedPage
 from stcli.errors import ExitCode, LeaseLost, StateError
 from stcli.store.customers import changed_since
-from stcli.store.engine import Lease, open_sqlite
+from stcli.store.engine import Lease
 from stcli.store.enrolments import (
     Progress,
     Settled,
@@ -37,10 +36,10 @@ from stcli.store.enrolments import (
 from stcli.store.failures import FailureState
 from stcli.store.feeds import Cursor, Feed
 from stcli.store.locks import Locks, Process
-from stcli.store.migrations import migrate
 from stcli.store.people import people_by_email
 from stcli.store.state import State
 from stcli.store.statements import VARIABLES
+from tests.contract.conftest import Place, opened
 from tests.unit.domain.customers import contact, customer, person
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -54,16 +53,9 @@ BOB = Enrolment(TWO, S.LINKED, email_key="bob@example.com", user_id=UserId(12))
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Where the database of this test lies."""
-    return tmp_path / "state" / "stcli.db"
-
-
-@pytest.fixture
-def state(file: Path, tmp_path: Path) -> Iterator[State]:
-    """A fresh state in a file of its own, with the customers' feeds opened."""
-    database = open_sqlite(file)
-    migrate(database, version="1.0.0", file=file, backups=tmp_path / "backups")
+def state(place: Place) -> Iterator[State]:
+    """A fresh state of its own, with the customers' feeds opened."""
+    database = place.opened()
     opened = State(database)
     for feed in (Feed.CUSTOMERS, Feed.CONTACTS):
         opened.feeds.open(TENANT, feed, None, NOW)
@@ -776,9 +768,9 @@ def test_a_look_that_fails_keeps_its_place(state: State, lease: Lease) -> None:
 PAGE = FeedPage((customer(2, name="Fed meanwhile"),), "t2", has_more=False)
 
 
-def _feed(file: str, ready: Any, done: Any) -> None:
+def _feed(where: str, ready: Any, done: Any) -> None:
     """Another process that reads the feed on."""
-    other = State(open_sqlite(Path(file)))
+    other = State(opened(where))
     ready.set()
     other.customers.save_customers(TENANT, "x", PAGE, NOW)
     done.set()
@@ -787,7 +779,7 @@ def _feed(file: str, ready: Any, done: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
 def test_nobody_feeds_while_somebody_looks(
-    state: State, lease: Lease, file: Path, kind: str
+    state: State, lease: Lease, place: Place, kind: str
 ) -> None:
     """The page waits for the end of the look, so its change number lies beyond where that is."""
     save_customers(state, customer(1))
@@ -796,11 +788,11 @@ def test_nobody_feeds_while_somebody_looks(
     started: Any
     if kind == "thread":
         ready, done = threading.Event(), threading.Event()
-        started = threading.Thread(target=_feed, args=(str(file), ready, done))
+        started = threading.Thread(target=_feed, args=(place.where, ready, done))
     else:
         context = multiprocessing.get_context("spawn")
         ready, done = context.Event(), context.Event()  # type: ignore[assignment]
-        started = context.Process(target=_feed, args=(str(file), ready, done))
+        started = context.Process(target=_feed, args=(place.where, ready, done))
     with state.enrolments.looking(lease, TENANT) as sql:
         started.start()
         assert ready.wait(30)
@@ -816,9 +808,9 @@ def test_nobody_feeds_while_somebody_looks(
         assert changed_since(sql, TENANT, reached, 100)[0] == [2]
 
 
-def test_a_look_waits_for_who_feeds(state: State, lease: Lease, file: Path) -> None:
+def test_a_look_waits_for_who_feeds(state: State, lease: Lease, place: Place) -> None:
     """It then sees the whole page: nothing is judged on half of what was told."""
-    other = State(open_sqlite(file))
+    other = State(place.opened())
     looked: list[list[CustomerId]] = []
     begins = threading.Event()
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
-from pathlib import Path
 
 import pytest
 
@@ -20,15 +19,15 @@ from stcli.domain.ids import (
     UserId,
 )
 from stcli.domain.records import Booking, FeedPage, Job, JobEvent, Person, PersonType
-from stcli.store.engine import Lease, open_sqlite
+from stcli.store.engine import Lease
 from stcli.store.feeds import Cursor, Feed
 from stcli.store.ledger import Booked, LedgerScope
 from stcli.store.locks import Locks, Process
-from stcli.store.migrations import migrate
 from stcli.store.people import CHUNK, CompleteRead
 from stcli.store.qualifications import Evaluated, QualificationState
 from stcli.store.state import State
 from stcli.store.statements import VARIABLES
+from tests.contract.conftest import Place
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TENANT = "production/1"
@@ -38,11 +37,9 @@ JOB = Job(JobId(5), "Scheduled", CREATED, NOW, booking_id=BookingId(77))
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    """A fresh state in a file of its own."""
-    file = tmp_path / "stcli.db"
-    database = open_sqlite(file)
-    migrate(database, version="1.0.0", file=file, backups=tmp_path / "backups")
+def state(place: Place) -> Iterator[State]:
+    """A fresh state of its own."""
+    database = place.opened()
     opened = State(database)
     yield opened
     opened.close()

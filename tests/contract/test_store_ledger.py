@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stcli.domain.ids import BookingId, CampaignName, JobId, RfCampaignId, RunId, UserId
 from stcli.errors import ExitCode, LeaseLost, UsageError
-from stcli.store.engine import Lease, open_sqlite
+from stcli.store.engine import Lease
 from stcli.store.failures import FailureState
 from stcli.store.ledger import (
     Booked,
@@ -24,9 +23,9 @@ from stcli.store.ledger import (
     Withdrawn,
 )
 from stcli.store.locks import Locks, Process
-from stcli.store.migrations import migrate
 from stcli.store.qualifications import Evaluated, QualificationState
 from stcli.store.state import State
+from tests.contract.conftest import Place
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 SPRING = CampaignName("spring")
@@ -39,11 +38,9 @@ MADE = Booked(ADA, "aB3x9", "aB3x9", BookingId(77), NOW, found=False)
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    """A fresh state in a file of its own."""
-    file = tmp_path / "state" / "stcli.db"
-    database = open_sqlite(file)
-    migrate(database, version="1.0.0", file=file, backups=tmp_path / "backups")
+def state(place: Place) -> Iterator[State]:
+    """A fresh state of its own."""
+    database = place.opened()
     opened = State(database)
     yield opened
     opened.close()
@@ -232,15 +229,15 @@ def test_people_who_were_there_before_are_left_alone(state: State, lease: Lease)
 def test_a_settlement_is_whole_or_nothing(state: State, lease: Lease) -> None:
     """Where one of several cannot be stored, none is."""
     broken = replace(MADE, user_id=BOB, code=None)  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="NOT NULL"):
+    with pytest.raises(Exception, match=r"(?i)not.null"):
         state.ledger.settle(lease, LEADS, [MADE, broken], RUN, NOW)
     assert state.ledger.entry(LEADS, ADA) is None
 
 
-def test_it_is_on_disk_once_the_call_returns(state: State, lease: Lease, tmp_path: Path) -> None:
+def test_it_is_on_disk_once_the_call_returns(state: State, lease: Lease, place: Place) -> None:
     """Another process, or this one after a crash, sees the intent."""
     state.ledger.intend(lease, LEADS, [ASKED], RUN, NOW)
-    other = State(open_sqlite(tmp_path / "state" / "stcli.db"))
+    other = State(place.opened())
     assert [entry.user_id for entry in other.ledger.unfinished(LEADS)] == [ADA]
     other.close()
 

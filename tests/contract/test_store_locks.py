@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from stcli.errors import ExitCode, LeaseLost, Locked, Terminated
 from stcli.processes import is_alive, process_start, this_process
 from stcli.store import locks as locks_module
-from stcli.store.engine import Database, open_sqlite
+from stcli.store.engine import Database
 from stcli.store.locks import LEASE_SECONDS, HeldLease, Locks, Process
-from stcli.store.migrations import migrate
+from tests.contract.conftest import Place
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ME = this_process({"STCLI_HOST_ID": "here"})
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """A fresh state in a file of its own."""
-    file = tmp_path / "stcli.db"
-    opened = open_sqlite(file)
-    migrate(opened, version="1.0.0", file=file, backups=tmp_path / "backups")
+def database(place: Place) -> Iterator[Database]:
+    """A fresh state, on each engine."""
+    opened = place.opened()
     yield opened
     opened.close()
 
@@ -277,7 +273,7 @@ def test_waiting_for_the_database_does_not_stretch_the_lease(
             held.check()
 
 
-def test_a_stop_does_not_wait_to_release(database: Database, tmp_path: Path) -> None:
+def test_a_stop_does_not_wait_to_release(database: Database, place: Place) -> None:
     """Another program holds the database: the process ends, and its lock with it."""
     asked = threading.Event()
 
@@ -285,14 +281,13 @@ def test_a_stop_does_not_wait_to_release(database: Database, tmp_path: Path) -> 
         if asked.is_set():
             raise Terminated("stopped by SIGTERM")
 
-    stoppable = open_sqlite(tmp_path / "stcli.db", check_stop)
-    with closing(sqlite3.connect(tmp_path / "stcli.db", isolation_level=None)) as other:
+    stoppable = place.opened(check_stop)
+    with ExitStack() as held:
         with locks(stoppable).hold("spring", "leads"):
-            other.execute("BEGIN IMMEDIATE")
+            held.enter_context(database.write())
             asked.set()
             began = time.monotonic()
         assert time.monotonic() - began < 2
-        other.execute("ROLLBACK")
     stoppable.close()
     assert locks(database).holder("spring") is not None
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from stcli.errors import ExitCode, StateError
-from stcli.store.copies import COPIES_KEPT
-from stcli.store.engine import Database, open_sqlite
+from stcli.store.copies import COPIES_KEPT, saving
+from stcli.store.engine import Database
 from stcli.store.migrations import MIGRATIONS, migrate
+from stcli.store.sqlite import open_sqlite
 
 NAMES = [name for name, _ in MIGRATIONS]
 DATA = {
@@ -37,6 +38,7 @@ DATA = {
     "1, 1, 'now', 1)",
     "enrolments": "INSERT INTO enrolments (campaign, customer_id, tenant, state, updated_at) "
     "VALUES ('spring', 2, 't', 'planned', 'now')",
+    "rate_slots": "INSERT INTO rate_slots VALUES ('k', 1.5, 0)",
 }
 """One row for a table of each migration, in the shape that the first release gave it."""
 GIVEN_UP = {"alarms"}
@@ -58,7 +60,7 @@ def backups(tmp_path: Path) -> Path:
 def up(file: Path, backups: Path, version: str = "1.0.0") -> None:
     database = open_sqlite(file)
     try:
-        migrate(database, version=version, file=file, backups=backups)
+        migrate(database, version=version, save=saving(file, backups))
     finally:
         database.close()
 
@@ -372,7 +374,7 @@ def test_when_it_was_applied_is_recorded(file: Path, backups: Path) -> None:
 def test_a_database_object_is_usable_afterwards(file: Path, backups: Path) -> None:
     """The same object goes on to read and write."""
     database: Database = open_sqlite(file)
-    migrate(database, version="1.0.0", file=file, backups=backups)
+    migrate(database, version="1.0.0", save=saving(file, backups))
     with database.write() as sql:
         sql.execute(DATA["connections"])
     with database.read() as sql:

@@ -152,14 +152,17 @@ class _BookingPass:
         or it began anew, wait until that request can no longer take effect: nobody could say then
         that it is missing."""
         context = self.context
-        mark = await context.in_state(context.sent.last, context.tenant)
-        if mark is None or context.options.dry_run:
+        if context.options.dry_run:
             return
         # The newest request came at most this share after the mark; it was listened to for the time
         # of doubt, and may take effect as long after that.
-        left = mark.at + timedelta(seconds=(2 + MARK_EVERY) * context.doubt_seconds) - context.now()
-        seconds = min(left.total_seconds(), (2 + MARK_EVERY) * context.doubt_seconds)
-        if seconds <= 0 or await context.in_state(context.state.runs.knows, mark.run_id):
+        longest = (2 + MARK_EVERY) * context.doubt_seconds
+        left = [
+            min((moment - context.now()).total_seconds() + longest, longest)
+            for moment in await self._forgotten_since()
+        ]
+        seconds = max(left, default=0.0)
+        if seconds <= 0:
             return
         log.warning(
             "the state is older than the last request for a booking; waiting %.0f s for that one",
@@ -171,6 +174,16 @@ class _BookingPass:
         )
         if await context.stop.wait(seconds):
             context.stop.check()
+
+    async def _forgotten_since(self) -> list[datetime]:
+        """When bookings may have been asked for last that the state does not know of."""
+        context = self.context
+        moments = []
+        mark = await context.in_state(context.sent.last, context.tenant)
+        if mark is not None and not await context.in_state(context.state.runs.knows, mark.run_id):
+            moments.append(mark.at)
+        began = await context.in_state(context.sent.history_began)
+        return moments if began is None else [*moments, began]
 
     async def _list_recent(self) -> None:
         """What was booked lately, from the list: it knows what an export feed may show only later,

@@ -2,23 +2,33 @@
 
 The list holds all campaigns of the account, has no filter, and nothing tells what changed. So one
 read serves every pass and campaign of a run; a complete read happens once a day, and in between only
-the end at which new people appear is read. Which end that is, is seen in the last complete read.
+the end at which new people appear is read. Which end that is, is seen in the last complete read. Of
+several processes, on whatever hosts, one reads it whole; the others wait and have it too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from stcli.domain.ids import UserId
 from stcli.domain.records import Person, UserPage
+from stcli.errors import Locked
+from stcli.store.locks import Locks
 from stcli.store.people import CompleteRead, People
 from stcli.usecases.passes.concurrency import StateThread, StopSignal
 from stcli.usecases.ports import ReferralGateway
 from stcli.usecases.user_list import pages_from
 
 COMPLETE_EVERY = timedelta(days=1)
+WAIT_SECONDS = 2.0
+"""How often it is looked whether another process has read the list to its end."""
+
+
+log = logging.getLogger("stcli.passes")
 
 
 class PeopleReader:
@@ -32,6 +42,7 @@ class PeopleReader:
         in_state: StateThread,
         stop: StopSignal,
         now: Callable[[], datetime],
+        locks: Locks,
         counts_max_age: timedelta | None = None,
     ) -> None:
         """``counts_max_age``: how old everybody's number of referrals may be; None: not needed."""
@@ -42,6 +53,7 @@ class PeopleReader:
         self._in_state = in_state
         self._stop = stop
         self._now = now
+        self._locks = locks
         self._is_fresh = False
         self._is_complete = False
         self._unreadable: dict[str, None] = {}
@@ -55,13 +67,33 @@ class PeopleReader:
         """Read what may be new, or everybody; does nothing when this run has read it already."""
         if self._is_complete or (self._is_fresh and not completely):
             return
+        asked = self._now()
         last = await self._in_state(self._people.complete_read, self._account)
         if last is None or completely or self._is_old(last):
-            await self._read_all(last)
+            async with self._alone():
+                last = await self._in_state(self._people.complete_read, self._account)
+                if last is None or self._is_old(last) or (completely and last.completed_at < asked):
+                    await self._read_all(last)
             self._is_complete = True
         else:
             await self._read_newest(last)
         self._is_fresh = True
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """While no other process reads the list whole."""
+        name = f"user list of the {self._account}"
+        with ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(self._locks.hold(name, "reading"))
+                except Locked as locked:
+                    log.info("%s", locked)
+                    if await self._stop.wait(WAIT_SECONDS):
+                        self._stop.check()
+                else:
+                    break
+            yield
 
     async def look_again(self) -> None:
         """Read the end at which new people appear once more, for what was just written."""

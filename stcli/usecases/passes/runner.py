@@ -33,7 +33,7 @@ from stcli.usecases.passes.concurrency import StateThread, StopSignal
 from stcli.usecases.passes.context import PassContext, PassOptions, Rates
 from stcli.usecases.passes.people import PeopleReader
 from stcli.usecases.passes.progress import Progress
-from stcli.usecases.passes.subject import Subject, refuse_unready, tenant_key
+from stcli.usecases.passes.subject import Subject, refuse_other_file, refuse_unready, tenant_key
 from stcli.usecases.ports import CrmGateway, ReferralGateway
 from stcli.usecases.report import pass_document
 
@@ -98,6 +98,7 @@ class Passes:
         in_state: StateThread,
         stop: StopSignal,
         me: Process,
+        actor: str,
         now: Callable[[], datetime],
         doubt_seconds: float,
         rates: Rates,
@@ -111,6 +112,7 @@ class Passes:
         self._in_state = in_state
         self._stop = stop
         self._me = me
+        self._actor = actor
         self._now = now
         self._doubt_seconds = doubt_seconds
         self._rates = rates
@@ -122,6 +124,7 @@ class Passes:
             in_state,
             stop,
             now,
+            workplace.locks,
             counts_max_age,
         )
 
@@ -130,6 +133,8 @@ class Passes:
         state = self._workplace.state
         connection = await self._in_state(state.connections.get, subject.name)
         refuse_unready(connection, subject, kind)
+        if not options.dry_run:
+            await self._in_state(refuse_other_file, subject, state, self._now(), self._actor)
         run_id = new_run_id(self._now())
         async with self._systems.crm(subject.name, subject.config) as crm:
             with self._workplace.locks.hold(subject.name, kind.value) as held:
@@ -155,11 +160,11 @@ class Passes:
                 )
                 token = current_run.set(run_id)
                 try:
-                    return await self._recorded(kind, context)
+                    return await self._recorded(kind, context, subject.file_hash)
                 finally:
                     current_run.reset(token)
 
-    async def _recorded(self, kind: PassKind, context: PassContext) -> PassResult:
+    async def _recorded(self, kind: PassKind, context: PassContext, file_hash: str) -> PassResult:
         """Run the body between the two entries of the run's record."""
         runs, started = context.state.runs, self._now()
         before = context.referral.requests
@@ -172,6 +177,7 @@ class Passes:
                 started,
                 self._me.host,
                 self._me.pid,
+                file_hash,
             )
         log.info("%s pass of %s started", kind.value, context.campaign)
         error: StcliError | None = None

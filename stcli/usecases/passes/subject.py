@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from stcli.domain.campaign import Action, CampaignConfig, Method, SyncType, Tab
 from stcli.domain.connection import Connection, State, describe, next_step
@@ -11,6 +12,7 @@ from stcli.domain.ids import CampaignName
 from stcli.domain.mapping.validate import TabVerdict
 from stcli.domain.outcome import PassKind
 from stcli.errors import ConfigurationError, NotConnected, Problem, SetupRequired
+from stcli.store.state import State as StoredState
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Subject:
     config: CampaignConfig
     verdicts: dict[Tab, TabVerdict]
     problems: Callable[[Tab], Sequence[Problem]]
+    file_hash: str
+    """SHA-256 of the campaign file, in hexadecimal."""
 
 
 def tenant_key(config: CampaignConfig) -> str:
@@ -60,6 +64,21 @@ def refuse_unready(connection: Connection, subject: Subject, kind: PassKind) -> 
         _refuse_unmapped(subject, Tab(kind.value))
     if kind in (PassKind.SYNC, PassKind.RETURN):
         _refuse_unsynced(subject, kind)
+
+
+def refuse_other_file(subject: Subject, state: StoredState, now: datetime, actor: str) -> None:
+    """``ConfigurationError`` where hosts share the state and this one's file is not the accepted one.
+    The first file that is run with counts as accepted."""
+    if not state.database.is_shared:
+        return
+    accepted = state.accepted.first(subject.name, subject.file_hash, now, actor)
+    if accepted.file_hash != subject.file_hash:
+        raise ConfigurationError(
+            f"the campaign file of {subject.name} on this host is not the one that "
+            f"{accepted.by} accepted at {accepted.at:%Y-%m-%d %H:%M} UTC",
+            "Deploy the same file to every host, look at it, then run on one of them: "
+            f"stcli map validate {subject.name} --accept",
+        )
 
 
 def _differences(connection: Connection, config: CampaignConfig) -> list[str]:

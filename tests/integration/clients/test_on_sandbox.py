@@ -14,6 +14,7 @@ import pytest
 from stcli.clients.ratelimit import RateLimiter
 from stcli.clients.referralfactory.client import ReferralFactoryClient
 from stcli.clients.servicetitan.client import ServiceTitanClient
+from stcli.clients.slots import SlotFile
 from stcli.domain.ids import CustomerId, ProviderId, UserId
 from stcli.domain.records import BookingContact, BookingDraft, ContactType, FeedPage, PersonType
 from stcli.domain.secret import Secret
@@ -38,7 +39,7 @@ def servicetitan(sandbox: RunningSandbox, folder: Path) -> ServiceTitanClient:
         client_id=given.client_id,
         client_secret=Secret(given.client_secret),
         app_key=Secret(given.app_key),
-        limiter=RateLimiter(folder / "limits.db"),
+        limiter=RateLimiter(SlotFile(folder / "limits.db")),
         tokens_folder=folder / "tokens",
         timeout_seconds=10,
         rate_per_second=60,
@@ -49,7 +50,7 @@ def referral_factory(sandbox: RunningSandbox, folder: Path) -> ReferralFactoryCl
     return ReferralFactoryClient(
         url=sandbox.rf_url,
         token=Secret(sandbox.credentials.rf_token),
-        limiter=RateLimiter(folder / "limits.db"),
+        limiter=RateLimiter(SlotFile(folder / "limits.db")),
         rate_per_minute=600,
     )
 

@@ -11,6 +11,7 @@ CALLER = """
 import asyncio, sys, time
 from pathlib import Path
 from stcli.clients.ratelimit import RateLimiter
+from stcli.clients.slots import SlotFile
 
 read = [0.0]
 
@@ -19,7 +20,7 @@ def clock():
     return read[0]
 
 async def main():
-    limiter = RateLimiter(Path(sys.argv[1]), clock=clock)
+    limiter = RateLimiter(SlotFile(Path(sys.argv[1])), clock=clock)
     end = time.time() + 4.0
     while time.time() < end:
         await limiter.acquire("key", 60)
