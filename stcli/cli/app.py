@@ -58,6 +58,7 @@ COMMANDS: dict[str, Entry] = {
     "referrers": Entry("passes", "Referrers become bookings.", _RUN),
     "run": Entry("run", "Every pass in use, now.", _RUN),
     "schedule": Entry("schedule", "Unattended runs: cron or a systemd user timer.", _RUN),
+    "worker": Entry("worker", "Passes of many hosts: take them from a shared queue.", _RUN),
     "status": Entry("status", "Connection, mappings, last passes and open failures.", _LOOK),
     "doctor": Entry("doctor", "Check everything a support person would ask.", _LOOK),
     "history": Entry("history", "Passes that ran: when, how they ended, what they did.", _LOOK),

@@ -1,0 +1,129 @@
+"""The queue's tasks: a tick that gives the campaigns that are due, and the passes of one campaign."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import procrastinate
+from procrastinate import exceptions, jobs, retry
+from psycopg_pool import AsyncConnectionPool
+
+from stcli.database_address import driver_address
+from stcli.worker.children import Held, Stopped
+from stcli.worker.schema import SCHEMA
+
+PASSES, TICKS = "passes", "ticks"
+TICK = "* * * * * */15"
+"""Every quarter of a minute (the sixth field counts seconds): a campaign is given so late at most."""
+HEARTBEAT_SECONDS = 5.0
+STALLED_SECONDS = 30.0
+"""A worker without a heartbeat for so long is taken to be dead."""
+HELD_SECONDS = 20
+"""How often it is tried again while another process holds the campaign's lock."""
+CONNECT_SECONDS = 5.0
+"""How long a connection is waited for before the database counts as lost."""
+KEPT_HOURS = 24 * 14
+"""How long the queue remembers jobs that failed."""
+
+log = logging.getLogger("stcli.worker")
+
+
+class ComesBack(retry.BaseRetryStrategy):
+    """A job that a stopping worker let go is anybody's at once; one whose campaign somebody else works
+    on is tried again until that one has ended, because it may have died there."""
+
+    def get_retry_decision(
+        self,
+        *,
+        exception: BaseException,
+        job: jobs.Job,  # noqa: ARG002 - the shape that the queue calls
+    ) -> retry.RetryDecision | None:
+        match exception:
+            case Stopped():
+                return retry.RetryDecision()
+            case Held():
+                return retry.RetryDecision(retry_in={"seconds": HELD_SECONDS})
+        return None
+
+
+class Queue:
+    """One worker's side of the queue. The tick has an application and a worker of its own, so that
+    passes which fill every place do not keep it from being heard."""
+
+    def __init__(self, url: str, host: str) -> None:
+        self.connector = procrastinate.PsycopgConnector(
+            pool_factory=AsyncConnectionPool,
+            conninfo=driver_address(url),
+            min_size=1,
+            max_size=6,
+            timeout=CONNECT_SECONDS,
+            kwargs={
+                "application_name": f"stcli worker {os.getpid()} {host}"[:63],
+                "options": f"-c search_path={SCHEMA}",
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+        )
+        self.passes = procrastinate.App(connector=self.connector)
+        self.ticks = procrastinate.App(connector=self.connector)
+
+    def register(
+        self,
+        run: Callable[[str], Awaitable[None]],
+        due: Callable[[], Awaitable[list[str]]],
+        took: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """``run``: the passes of a campaign; ``due``: campaigns whose turn it is; ``took``: one got
+        its turn."""
+
+        @self.passes.task(name="run", queue=PASSES, retry=ComesBack())
+        async def run_campaign(campaign: str) -> None:
+            await run(campaign)
+
+        @self.ticks.periodic(cron=TICK)
+        @self.ticks.task(name="tick", queue=TICKS, queueing_lock="tick")
+        async def tick(timestamp: int) -> None:  # noqa: ARG001 - what the queue hands over
+            await self._bring_back()
+            for campaign in await due():
+                await self._defer(run_campaign, campaign)
+                await took(campaign)
+
+    async def _defer(self, task: Any, campaign: str) -> None:
+        try:
+            # The same lock for all jobs of a campaign: one at a time, and one more in waiting.
+            await task.configure(lock=campaign, queueing_lock=campaign).defer_async(
+                campaign=campaign
+            )
+        except exceptions.AlreadyEnqueued:
+            log.info("%s still waits for its turn", campaign)
+
+    async def _bring_back(self) -> None:
+        """Jobs of workers that died are anybody's again; what is long done is forgotten."""
+        manager = self.passes.job_manager
+        stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
+        for job in stalled:
+            log.warning("job %s (%s) lost its worker and is given again", job.id, job.lock)
+            await self._give_again(job)
+        await manager.prune_stalled_workers(STALLED_SECONDS)
+        await manager.delete_old_jobs(
+            KEPT_HOURS, include_failed=True, include_aborted=True, include_cancelled=True
+        )
+
+    async def _give_again(self, job: jobs.Job) -> None:
+        manager = self.passes.job_manager
+        try:
+            await manager.retry_job(job)
+        except (exceptions.UniqueViolation, exceptions.ConnectorException):
+            # Another job of the campaign waits already, or another tick was faster.
+            if job.id is not None:
+                await self._drop(job)
+
+    async def _drop(self, job: jobs.Job) -> None:
+        try:
+            await self.passes.job_manager.finish_job(job, jobs.Status.ABORTED, delete_job=True)
+        except exceptions.ConnectorException as error:
+            log.info("job %s was settled by another host: %s", job.id, error)
