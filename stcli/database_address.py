@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from stcli.errors import UsageError
 
@@ -26,32 +26,28 @@ def file_of(url: str) -> Path | None:
 
 
 def has_password(url: str) -> bool:
-    """Whether the address itself tells a password; one that cannot be read counts."""
-    try:
-        return bool(urlsplit(url).password) or _SECRETS.search(urlsplit(url).query) is not None
-    except ValueError:
-        return True
+    """Whether the address itself tells a password."""
+    return ":" in _parts(url)[0] or _SECRETS.search(url) is not None
 
 
 def shown(url: str) -> str:
     """The address for people and logs: server and database, without user and password."""
-    try:
-        parts = urlsplit(url)
-        place = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "postgresql://…"
-    return urlunsplit(("postgresql", place, parts.path, "", ""))
+    place = _parts(url)[1]
+    return "postgresql://" + re.split(r"[?#]", place, maxsplit=1)[0]
 
 
 def is_same(url: str, known: str) -> bool:
     """Whether ``url`` is ``known`` without its password."""
-    try:
-        parts = urlsplit(driver_address(known))
-    except ValueError:
-        return False
-    user, at, place = parts.netloc.rpartition("@")
-    without = parts._replace(netloc=f"{user.partition(':')[0]}{at}{place}")
-    return driver_address(url) == urlunsplit(without)
+    user, place = _parts(known)
+    ours, there = _parts(url)
+    return (ours, there) == (user.partition(":")[0], place)
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """User and password, and what stands behind them. A password may hold characters that it should
+    not, so the last ``@`` counts."""
+    user, _, place = url.partition("://")[2].rpartition("@")
+    return user, place
 
 
 def checked(url: str, source: str = VARIABLE) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -258,9 +258,7 @@ class Application:
             raise StateError(
                 f"{copy} cannot be put back: {found.problems[0]}", "Nothing was changed."
             )
-        if self.has_state and not self.place.examine().problems:
-            self._refuse_while_held(self.place)
-        return self.place.put_back(copy)
+        return self.place.put_back(copy, self._refuse_held)
 
     def place_at(self, url: str | None, option: str) -> Place:
         """Where ``url`` points to; without one the source is the home's file, and the target what the
@@ -297,18 +295,14 @@ class Application:
             raise UsageError(f"{source.name} is both source and target", "Name two states.")
         if not source.exists:
             raise UsageError(f"there is no state in {source.name}", "See: stcli config path")
-        for place in (source, target):
-            if place.exists:
-                self._refuse_while_held(place)
-        copied = copy_state(source, target, replace=replace)
-        self._refuse_while_held(source)
+        with closing(source.database()) as database:
+            self._refuse_held(database)
+            copied = copy_state(source, target, replace=replace, refuse_held=self._refuse_held)
+            self._refuse_held(database)
         return copied
 
-    def _refuse_while_held(self, place: Place) -> None:
-        from contextlib import closing
-
-        with closing(place.database()) as database:
-            self._locks(database).refuse_while_held()
+    def _refuse_held(self, database: Database) -> None:
+        self._locks(database).refuse_while_held()
 
     def _need_state(self) -> None:
         if not self.has_state:

@@ -62,8 +62,9 @@ def status(context: typer.Context, as_json: AsJson = False) -> int:
     from stcli.worker.status import queue_status
 
     with application(context) as app:
-        queue = queue_status(app.shared_url)
-        at_work = app.locks.all_working()
+        url = app.shared_url
+        at_work = app.locks.all_working()  # also tells an address that is none
+        queue = queue_status(url)
     document = {
         "schema_version": 1,
         "workers": [

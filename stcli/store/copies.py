@@ -21,7 +21,7 @@ from stcli.paths import private_file, private_folder
 COPIES_KEPT = 3
 BUSY_SECONDS = 30
 """How long another program's lock on the state is waited for before it is replaced."""
-FENCES_LOST = 1_000_000
+FENCES_LOST = 2**42
 """More take-overs than can have happened since a copy was made: processes from before it may not
 write any more."""
 

@@ -7,6 +7,7 @@ lease has expired. Each take-over raises the fencing number that every ledger wr
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +16,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stcli.errors import Interrupted, LeaseLost, Locked, StateError, Terminated
+from stcli.store.copying import refuse_half_copy
 from stcli.store.engine import Database, Lease, utc_instant, utc_text
 
 LEASE_SECONDS = 60
 RENEW_EVERY_SECONDS = 15
 CLOCKS_MAY_DIFFER = timedelta(hours=1)
 """A lease of another host that ends later than this allows was written by a wrong clock."""
+
+FENCE_STEP = 2**20
+_HELD: set[tuple[str, int]] = set()
+"""What this process holds, by name and fence. A lock that could not be released, because the database
+was away, is its own in name only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,8 @@ class Locks:
         # Counted from before the wait for the database, as the row's own expiry is.
         started = time.monotonic()
         held = HeldLease(self._take(name, kind), started)
+        key = (name, held.lease.fence)
+        _HELD.add(key)
         stop = threading.Event()
         renewer = threading.Thread(
             target=self._renew, args=(held, stop), name=f"lease {name}", daemon=True
@@ -139,17 +148,19 @@ class Locks:
         finally:
             stop.set()
             renewer.join(timeout=5)
+            _HELD.discard(key)
             self._release(held.lease)
 
     def _take(self, name: str, kind: str) -> Lease:
         now = self._now()
         with self._database.write() as sql:
+            refuse_half_copy(sql)
             row = sql.execute(
                 "SELECT fence, held, host, pid, process_start, pass, acquired_at, expires_at "
                 "FROM locks WHERE name = ?",
                 (name,),
             ).one_or_none()
-            fence = 1 if row is None else row[0] + 1
+            fence = (0 if row is None else row[0]) + self._step()
             if row is not None and row[1]:
                 holder = Holder(
                     Process(row[2], row[3], row[4]),
@@ -157,7 +168,8 @@ class Locks:
                     utc_instant(row[6]),
                     utc_instant(row[7]),
                 )
-                if self._still_holds(holder, now):
+                is_left = holder.process == self._me and (name, row[0]) not in _HELD
+                if not is_left and self._still_holds(holder, now):
                     raise _locked(name, holder)
             sql.execute(
                 "INSERT INTO locks VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
@@ -176,6 +188,11 @@ class Locks:
                 ),
             )
         return Lease(name, fence)
+
+    def _step(self) -> int:
+        """By how much the fence rises. A standby that takes over may not know of the last holder: the
+        next one must not get that one's number."""
+        return 1 + secrets.randbelow(FENCE_STEP) if self._database.is_shared else 1
 
     def _still_holds(self, holder: Holder, now: datetime) -> bool:
         if holder.process.host == self._me.host:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 CheckStop = Callable[[], None]
 """Raises where a stop was asked for."""
 
+RefuseHeld = Callable[["Database"], None]
+"""Raises where a pass works on a database."""
+
 
 class Place(ABC):
     """One state. ``name`` is for people and logs: no password is in it."""
@@ -53,8 +56,8 @@ class Place(ABC):
 
     def open(self) -> State:
         """The state, ready for use; ``StateError`` where only half of it was copied here."""
+        from stcli.store.copying import refuse_half_copy
         from stcli.store.state import State
-        from stcli.store.transfer import refuse_half_copy
 
         database = self.database()
         try:
@@ -74,8 +77,9 @@ class Place(ABC):
         """What the state holds, and whether it is sound; nothing is changed."""
 
     @abstractmethod
-    def put_back(self, copy: Path) -> Path | None:
-        """Let the state be what a sound copy holds; where the present one was saved to."""
+    def put_back(self, copy: Path, refuse_held: RefuseHeld) -> Path | None:
+        """Let the state be what a sound copy holds; where the present one was saved to. While a pass
+        works on it ``refuse_held`` raises."""
 
     @contextmanager
     def thrown_away(self) -> Iterator[State]:
@@ -151,9 +155,12 @@ class FilePlace(Place):
                 f"{copy} is the state itself", f"Name a copy; they are in {self.backups}."
             )
 
-    def put_back(self, copy: Path) -> Path | None:
+    def put_back(self, copy: Path, refuse_held: RefuseHeld) -> Path | None:
         from stcli.store.copies import keep_newest, put_back, stamped
 
+        if self.exists and not self.examine().problems:
+            with closing(self.database()) as database:
+                refuse_held(database)
         private_folder(self.file.parent)
         with _brought_up(copy, self.file.parent, self.check_stop) as candidate:
             aside = stamped(self.backups, "before-restore", datetime.now(UTC))
@@ -235,7 +242,7 @@ class ServerPlace(Place):
             }
         return Examined(tuple(problems), rows)
 
-    def put_back(self, copy: Path) -> Path | None:
+    def put_back(self, copy: Path, refuse_held: RefuseHeld) -> Path | None:
         from stcli.store.identity import begin_history
         from stcli.store.transfer import begin_copy, copy_rows, finish_copy
 
@@ -246,33 +253,36 @@ class ServerPlace(Place):
             closing(FilePlace(candidate, Path(folder), self.check_stop).database()) as source,
             closing(self.database()) as target,
         ):
-            begin_copy(target, str(copy), replace=True)
+            begin_copy(target, str(copy), replace=True, refuse_held=refuse_held)
             copy_rows(source, target)
-            finish_copy(source, target)
+            finish_copy(source, target, str(copy))
             begin_history(target, datetime.now(UTC))
         return kept
 
     @property
     def _is_half_copied(self) -> bool:
-        from stcli.store.transfer import half_copied_from
+        from stcli.store.copying import half_copied_from
 
         with closing(self.database()) as database, database.read() as sql:
             return half_copied_from(sql) is not None
 
 
-def copy_state(source: Place, target: Place, *, replace: bool) -> Copied:
+def copy_state(
+    source: Place, target: Place, *, replace: bool, refuse_held: RefuseHeld = lambda _: None
+) -> Copied:
     """Let the target be what the source is. ``UsageError`` where it holds another state and
     ``replace`` is not said; with it that one is saved first."""
-    from stcli.store.transfer import begin_copy, copy_rows, finish_copy, half_copied_from
+    from stcli.store.copying import half_copied_from
+    from stcli.store.transfer import begin_copy, copy_rows, finish_copy
 
     with closing(source.database()) as there, closing(target.database()) as here:
         with here.read() as sql:
             is_begun = half_copied_from(sql) is not None
         if replace and not is_begun:
             target.save("before-copy")
-        begin_copy(here, source.name, replace=replace)
+        begin_copy(here, source.name, replace=replace, refuse_held=refuse_held)
         copied = copy_rows(there, here)
-        finish_copy(there, here)
+        finish_copy(there, here, source.name)
     return copied
 
 

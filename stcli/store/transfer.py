@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from stcli.errors import StateError, UsageError
 from stcli.store.copies import FENCES_LOST
+from stcli.store.copying import half_copied_from
 from stcli.store.engine import Database, Table, utc_text
 from stcli.store.transaction import Row, Transaction
 
@@ -36,10 +37,18 @@ class Copied:
     changed: int
 
 
-def begin_copy(target: Database, source_name: str, *, replace: bool) -> None:
+def begin_copy(
+    target: Database,
+    source_name: str,
+    *,
+    replace: bool,
+    refuse_held: Callable[[Database], None] = lambda _: None,
+) -> None:
     """Note that the target is being filled, so that nobody works on half of a state. ``UsageError``
-    where it holds something else and ``replace`` does not allow to lose that."""
+    where it holds something else and ``replace`` does not allow to lose that. ``refuse_held`` raises
+    where a pass works on it; from then on none can begin."""
     with target.write() as sql:
+        refuse_held(target)
         begun = half_copied_from(sql)
         is_resumed = begun == source_name
         if not is_resumed and not replace and not _is_empty(target, sql):
@@ -54,23 +63,6 @@ def begin_copy(target: Database, source_name: str, *, replace: bool) -> None:
         sql.execute(
             "INSERT INTO state_copies (copied_from, began_at) VALUES (?, ?)",
             (source_name, utc_text(datetime.now(UTC))),
-        )
-
-
-def half_copied_from(sql: Transaction) -> str | None:
-    """What a copy into this state was begun of, where it was not finished."""
-    row = sql.execute(
-        "SELECT copied_from FROM state_copies WHERE finished_at IS NULL"
-    ).one_or_none()
-    return None if row is None else str(row[0])
-
-
-def refuse_half_copy(sql: Transaction) -> None:
-    """``StateError`` where a copy into this state was begun and not finished."""
-    if (name := half_copied_from(sql)) is not None:
-        raise StateError(
-            f"this state is an unfinished copy of {name}",
-            "Run that stcli state copy (or state restore) again; it goes on where it stopped.",
         )
 
 
@@ -95,7 +87,7 @@ def copy_rows(
     )
 
 
-def finish_copy(source: Database, target: Database) -> None:
+def finish_copy(source: Database, target: Database, source_name: str) -> None:
     """The target may be used from now on. Whoever held a lock of either side may not write to it."""
     with source.read() as there:
         fences: dict[str, int] = dict(there.execute("SELECT name, fence FROM locks"))
@@ -109,7 +101,14 @@ def finish_copy(source: Database, target: Database) -> None:
             [(name, fence + FENCES_LOST, now, now) for name, fence in fences.items()],
         )
         target.count_on(sql)
-        sql.execute("UPDATE state_copies SET finished_at = ?", (now,))
+        done = sql.execute(
+            "UPDATE state_copies SET finished_at = ? WHERE copied_from = ?", (now, source_name)
+        )
+        if done.rowcount != 1:
+            raise StateError(
+                "another copy into this state was begun meanwhile",
+                "Let one of them run to its end.",
+            )
 
 
 def fill(source: Database, sql: Transaction, target: Database) -> None:

@@ -32,6 +32,11 @@ class Turns:
         ]
         return sorted(found, key=lambda name: (last.get(name, early), name))
 
+    def again(self, campaign: CampaignName) -> None:
+        """Its turn came to nothing: the next tick gives it another one."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM worker_turns WHERE campaign = ?", (campaign,))
+
     def took(self, campaign: CampaignName, now: datetime) -> None:
         with self._database.write() as sql:
             sql.execute(

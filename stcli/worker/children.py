@@ -15,12 +15,8 @@ STOP_SECONDS = 20.0
 """A pass ends within five seconds of a SIGTERM; one that does not by then never will."""
 
 
-class Stopped(Exception):
-    """The worker ends, and the job goes back into the queue."""
-
-
-class Held(Exception):
-    """Somebody else holds the campaign's lock: at work, or dead on another host and soon expired."""
+class CameToNothing(Exception):
+    """The worker ends, or somebody else holds the campaign's lock, who may be dead on another host."""
 
 
 class PassFailed(Exception):
@@ -41,9 +37,9 @@ class Children:
         self._stopping = asyncio.Event()
 
     async def run(self, campaign: str) -> None:
-        """The passes of one campaign, to their end; ``Stopped``, ``Held`` or ``PassFailed``."""
+        """The passes of one campaign, to their end; ``CameToNothing`` or ``PassFailed``."""
         if self._stopping.is_set():
-            raise Stopped
+            raise CameToNothing
         process = await asyncio.create_subprocess_exec(
             *self._program,
             "run",
@@ -63,10 +59,10 @@ class Children:
         finally:
             self._running.discard(process)
         if self._stopping.is_set() and code in (ExitCode.TERMINATED, -signal.SIGTERM):
-            raise Stopped
+            raise CameToNothing
         self._tell(f"{campaign}: {_meaning(code)}")
         if code == ExitCode.LOCKED:
-            raise Held
+            raise CameToNothing
         if code not in FINE:
             raise PassFailed(_meaning(code))
 

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import procrastinate
-from procrastinate import exceptions, jobs, retry
+from procrastinate import exceptions, jobs
 from psycopg_pool import AsyncConnectionPool
 
 from stcli.database_address import driver_address
-from stcli.worker.children import Held, Stopped
+from stcli.worker.children import CameToNothing
 from stcli.worker.schema import SCHEMA
 
 PASSES, TICKS = "passes", "ticks"
@@ -21,32 +21,12 @@ TICK = "* * * * * */15"
 HEARTBEAT_SECONDS = 5.0
 STALLED_SECONDS = 30.0
 """A worker without a heartbeat for so long is taken to be dead."""
-HELD_SECONDS = 20
-"""How often it is tried again while another process holds the campaign's lock."""
 CONNECT_SECONDS = 5.0
 """How long a connection is waited for before the database counts as lost."""
 KEPT_HOURS = 24 * 14
 """How long the queue remembers jobs that failed."""
 
 log = logging.getLogger("stcli.worker")
-
-
-class ComesBack(retry.BaseRetryStrategy):
-    """A job that a stopping worker let go is anybody's at once; one whose campaign somebody else works
-    on is tried again until that one has ended, because it may have died there."""
-
-    def get_retry_decision(
-        self,
-        *,
-        exception: BaseException,
-        job: jobs.Job,  # noqa: ARG002 - the shape that the queue calls
-    ) -> retry.RetryDecision | None:
-        match exception:
-            case Stopped():
-                return retry.RetryDecision()
-            case Held():
-                return retry.RetryDecision(retry_in={"seconds": HELD_SECONDS})
-        return None
 
 
 class Queue:
@@ -76,13 +56,18 @@ class Queue:
         run: Callable[[str], Awaitable[None]],
         due: Callable[[], Awaitable[list[str]]],
         took: Callable[[str], Awaitable[None]],
+        again: Callable[[str], Awaitable[None]],
     ) -> None:
         """``run``: the passes of a campaign; ``due``: campaigns whose turn it is; ``took``: one got
-        its turn."""
+        its turn; ``again``: it was for nothing."""
 
-        @self.passes.task(name="run", queue=PASSES, retry=ComesBack())
+        @self.passes.task(name="run", queue=PASSES)
         async def run_campaign(campaign: str) -> None:
-            await run(campaign)
+            try:
+                await run(campaign)
+            except CameToNothing:
+                # Not the queue's own retry: it fails for ever where another job of the campaign waits.
+                await again(campaign)
 
         @self.ticks.periodic(cron=TICK)
         @self.ticks.task(name="tick", queue=TICKS, queueing_lock="tick")

@@ -47,6 +47,7 @@ async def work(
         children.run,
         partial(asyncio.to_thread, due_campaigns, app),
         lambda name: asyncio.to_thread(app.state.turns.took, CampaignName(name), app.now()),
+        lambda name: asyncio.to_thread(app.state.turns.again, CampaignName(name)),
     )
     try:
         async with queue.passes.open_async():

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -109,7 +109,7 @@ def test_a_dead_process_is_taken_over_at_once(
     other_process.kill()
     other_process.wait()
     with locks(database).hold("spring", "qualify") as held:
-        assert held.lease.fence == 2
+        assert held.lease.fence > 1
         assert locks(database).holder("spring").process == ME  # type: ignore[union-attr]
 
 
@@ -121,7 +121,7 @@ def test_a_number_that_was_given_to_another_process_is_dead(
     """The start tells two processes of one number apart."""
     left_behind(Process("here", other_process.pid, "long ago"))
     with locks(database).hold("spring", "leads") as held:
-        assert held.lease.fence == 2
+        assert held.lease.fence > 1
 
 
 def test_our_own_number_of_before_a_restart_is_dead(
@@ -130,7 +130,7 @@ def test_our_own_number_of_before_a_restart_is_dead(
     """A container that was killed and started again has the same host and the same number."""
     left_behind(Process("here", ME.pid, "before the restart"))
     with locks(database).hold("spring", "leads") as held:
-        assert held.lease.fence == 2
+        assert held.lease.fence > 1
 
 
 def test_this_process_cannot_hold_a_lock_twice(database: Database) -> None:
@@ -157,7 +157,7 @@ def test_another_host_is_taken_over_only_after_expiry(
     later = locks(database, now=lambda: NOW + after)
     if free:
         with later.hold("spring", "leads") as held:
-            assert held.lease.fence == 2
+            assert held.lease.fence > 1
     else:
         with pytest.raises(Locked, match="there"), later.hold("spring", "leads"):
             pass
@@ -175,7 +175,7 @@ def test_a_lease_of_a_wrong_clock_keeps_nobody_out_for_years(
     with late.hold("spring", "leads"):
         if taken:
             with mine.hold("spring", "leads") as held:
-                assert held.lease.fence == 2
+                assert held.lease.fence > 1
         else:
             with pytest.raises(Locked), mine.hold("spring", "leads"):
                 raise AssertionError("held by two")
@@ -187,7 +187,7 @@ def test_the_fence_rises_with_every_holder(database: Database) -> None:
     for _ in range(3):
         with locks(database).hold("spring", "leads") as held:
             fences.append(held.lease.fence)
-    assert fences == [1, 2, 3]
+    assert sorted(set(fences)) == fences
 
 
 def test_who_lost_the_lock_does_not_release_the_new_one(database: Database) -> None:
@@ -321,4 +321,35 @@ def test_of_many_at_once_one_gets_the_lock(
     done.set()
     for thread in threads:
         thread.join()
-    assert won == [2]
+    assert len(won) == 1
+    assert won[0] > 1
+
+
+def test_a_lock_that_could_not_be_released_is_free_for_its_own_process(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the database was away just then: a process that goes on for days is not its own rival."""
+    mine = locks(database)
+    with monkeypatch.context() as away:
+        away.setattr(Locks, "_release", lambda *_: None)
+        with mine.hold("spring", "leads"):
+            pass
+    assert mine.holder("spring") is not None
+    with mine.hold("spring", "leads") as held:
+        held.check()
+
+
+def test_who_is_unknown_to_a_standby_may_not_write(place: Place) -> None:
+    """The new primary lacks the lease of the last holder; the next one gets another number."""
+    with closing(place.opened()) as database:
+        if not database.is_shared:
+            pytest.skip("a file has no standby")
+        one = locks(database, Process("one", 1, "s"))
+        two = locks(database, Process("two", 2, "s"))
+        with one.hold("spring", "leads") as before:
+            with database.write() as sql:
+                sql.execute("DELETE FROM locks")
+            with two.hold("spring", "leads") as after, database.write(after.lease):
+                pass
+            with pytest.raises(LeaseLost), database.write(before.lease):
+                pass

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stcli.errors import StateError, UsageError
+from stcli.errors import Locked, StateError, UsageError
 from stcli.store import transfer
 from stcli.store.engine import Database
 from stcli.store.places import FilePlace, Place, ServerPlace, copy_state
@@ -205,10 +205,38 @@ def test_a_backup_of_a_server_is_a_file_and_comes_back(postgres: str, tmp_path: 
         server.back_up(copy)
     with closing(server.database()) as database, database.write() as sql:
         sql.execute("DELETE FROM people WHERE user_id < 100")
-    kept = server.put_back(copy)
+    kept = server.put_back(copy, lambda _: None)
     assert rows(server) == before
     assert kept is not None
     assert len(rows(FilePlace(kept, tmp_path, nobody))["people"]) == PEOPLE - 100
     with closing(server.open()) as state:
         assert isinstance(state.database, PostgresDatabase)
         assert history_began(state.database) is not None
+
+
+def test_no_pass_begins_on_half_a_state(file: FilePlace) -> None:
+    """Also not of a process that has had it open since before; and of two copies one is told."""
+    from datetime import UTC, datetime
+
+    from stcli.store.locks import Locks, Process
+
+    with closing(file.database()) as database:
+        locks = Locks(database, Process("here", 1, "s"), lambda _: True, lambda: datetime.now(UTC))
+
+        def refuse(_: Database) -> None:
+            locks.refuse_while_held()
+
+        with locks.hold("spring", "leads"), pytest.raises(Locked):
+            transfer.begin_copy(database, "one", replace=True, refuse_held=refuse)
+        transfer.begin_copy(database, "one", replace=True, refuse_held=refuse)
+        with (
+            pytest.raises(StateError, match="unfinished copy of one"),
+            locks.hold("spring", "leads"),
+        ):
+            pass
+        transfer.begin_copy(database, "two", replace=True)
+        with pytest.raises(StateError, match="another copy"):
+            transfer.finish_copy(database, database, "one")
+        transfer.finish_copy(database, database, "two")
+        with locks.hold("spring", "leads"):
+            pass

@@ -264,6 +264,32 @@ def test_a_home_moves_to_a_server_and_back(
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://stcli:hunter2@127.0.0.1:9/x",
+        "postgresql+psycopg://stcli:a#hunter2@127.0.0.1:9/x",
+        "postgresql+psycopg://stcli:a?hunter2@127.0.0.1:9/x",
+        "postgresql+psycopg://stcli:a/hunter2@b@127.0.0.1:9/x",
+        "postgresql+psycopg://127.0.0.1:9/x?password=hunter2",
+        "postgresql+psycopg://127.0.0.1:9/x?pasword=hunter2",
+        "postgresql+psycopg://stcli:%hunter2@127.0.0.1:9/x",
+    ],
+)
+def test_a_password_in_the_address_is_shown_nowhere(connected, cli, home, monkeypatch, url) -> None:
+    """Whatever is wrong with the address."""
+    monkeypatch.setenv("STCLI_DATABASE_URL", url)
+    for words in (
+        ("config", "path"), ("status",), ("leads", "run"), ("worker", "status"), ("worker",),
+        ("doctor", "--json"), ("state", "check", "--json"), ("state", "copy"),
+    ):  # fmt: skip
+        ran = cli(*words)
+        assert ran.code in (0, 2, 3, 6), (words, ran.text)
+        assert "hunter2" not in ran.text, words
+    for file in home.rglob("*"):
+        assert file.is_dir() or b"hunter2" not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--to", "postgresql://u:hunter2@127.0.0.1/x"), "password"),

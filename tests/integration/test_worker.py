@@ -123,6 +123,23 @@ def test_the_job_of_a_killed_worker_is_given_to_another(
     assert set(world.per_external_id().values()) == {1}
 
 
+def test_a_campaign_that_another_host_held_comes_again(
+    shared, connected, cli: Cli, world: World, start
+) -> None:
+    """Exit 7 is no turn: once the lease is over the next tick gives another one."""
+    execute(
+        shared,
+        "INSERT INTO locks SELECT 'spring-hvac', 1, 1, 'elsewhere', 1, 's', 'leads', t, to_char("
+        "now() AT TIME ZONE 'UTC' + interval '8 s', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') "
+        "FROM (SELECT '2026-01-01T00:00:00.000000Z' t) now_then ON CONFLICT (name) DO UPDATE SET "
+        "held = 1, host = 'elsewhere', expires_at = excluded.expires_at",
+    )
+    assert cli("leads", "run").code == 7
+    start()
+    until(lambda: len(world.per_external_id()) == 11, "eleven bookings")
+    assert set(world.per_external_id().values()) == {1}
+
+
 def test_a_pass_that_fails_is_told(shared, connected, cli: Cli, world: World, start) -> None:
     """It is not run again and again, and the worker goes on."""
     world.fault("status", status=401, api="rf")
