@@ -297,9 +297,7 @@ class Application:
             raise UsageError(f"there is no state in {source.name}", "See: stcli config path")
         with closing(source.database()) as database:
             self._refuse_held(database)
-            copied = copy_state(source, target, replace=replace, refuse_held=self._refuse_held)
-            self._refuse_held(database)
-        return copied
+        return copy_state(source, target, replace=replace, refuse_held=self._refuse_held)
 
     def _refuse_held(self, database: Database) -> None:
         self._locks(database).refuse_while_held()

@@ -130,11 +130,16 @@ def stcli_address(address: str) -> str:
 
 
 def emptied(where: str) -> None:
-    """Let a database with tables be without rows; to make it anew takes ten times as long."""
+    """Let a database with tables be without rows: made anew it takes a hundred times as long, and
+    truncated ten times."""
     with psycopg.connect(where, autocommit=True) as sql:
         tables = sql.execute(
-            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables "
+            "SELECT quote_ident(tablename) FROM pg_tables "
             "WHERE schemaname = 'public' AND tablename != 'schema_migrations'"
-        ).fetchone()
+        ).fetchall()
+        numbers = sql.execute(
+            "SELECT quote_ident(sequencename) FROM pg_sequences WHERE schemaname = 'public'"
+        ).fetchall()
+        sql.execute("; ".join(f"DELETE FROM {name}" for (name,) in tables))
+        sql.execute("; ".join(f"ALTER SEQUENCE {name} RESTART" for (name,) in numbers))
         sql.execute("DROP SCHEMA IF EXISTS stcli_queue CASCADE")
-        sql.execute(f"TRUNCATE {tables[0]} RESTART IDENTITY")

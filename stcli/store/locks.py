@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stcli.errors import Interrupted, LeaseLost, Locked, StateError, Terminated
+from stcli.errors import Interrupted, LeaseLost, Locked, StateError, StateUnreachable, Terminated
 from stcli.store.copying import refuse_half_copy
 from stcli.store.engine import Database, Lease, utc_instant, utc_text
 
@@ -224,8 +224,9 @@ class Locks:
             held.renewed(started)
 
     def _release(self, lease: Lease) -> None:
-        # After a stop nobody waits to say so: the lock of a process that ended is free at once.
-        with suppress(Interrupted, Terminated), self._database.write() as sql:
+        # After a stop nobody waits to say so: the lock of a process that ended is free at once. Nor is
+        # it an error of the pass that the database is away: the lease ends by itself.
+        with suppress(Interrupted, Terminated, StateUnreachable), self._database.write() as sql:
             sql.execute(
                 "UPDATE locks SET held = 0 WHERE name = ? AND fence = ?", (lease.name, lease.fence)
             )

@@ -243,7 +243,6 @@ class ServerPlace(Place):
         return Examined(tuple(problems), rows)
 
     def put_back(self, copy: Path, refuse_held: RefuseHeld) -> Path | None:
-        from stcli.store.identity import begin_history
         from stcli.store.transfer import begin_copy, copy_rows, finish_copy
 
         kept = self.save("before-restore") if not self._is_half_copied else None
@@ -255,9 +254,19 @@ class ServerPlace(Place):
         ):
             begin_copy(target, str(copy), replace=True, refuse_held=refuse_held)
             copy_rows(source, target)
+            # Before anybody may use it: a killed restore must not leave a state that waits for nothing.
+            self.begin_history(target)
             finish_copy(source, target, str(copy))
-            begin_history(target, datetime.now(UTC))
         return kept
+
+    def begin_history(self, database: Database) -> None:
+        """From now on it is another state than before: requests that it may not know of are waited
+        for once."""
+        from stcli.store.identity import begin_history
+        from stcli.store.postgres import PostgresDatabase
+
+        if isinstance(database, PostgresDatabase):
+            begin_history(database, datetime.now(UTC))
 
     @property
     def _is_half_copied(self) -> bool:
@@ -282,6 +291,9 @@ def copy_state(
             target.save("before-copy")
         begin_copy(here, source.name, replace=replace, refuse_held=refuse_held)
         copied = copy_rows(there, here)
+        if isinstance(target, ServerPlace):
+            # What the source asked for last may be unknown to the marks of the other hosts.
+            target.begin_history(here)
         finish_copy(there, here, source.name)
     return copied
 

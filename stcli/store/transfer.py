@@ -73,13 +73,15 @@ def copy_rows(
     is told each table's name and how many rows of it are done."""
     changed = 0
     for _ in range(ROUNDS):
+        fences = _fences(source)
         with source.read() as there:
             tables = [table for table in source.tables(there) if table.name not in STAYS]
             _refuse_other_tables(tables, target)
             for table in tables:
                 changed += _mend(source, there, target, table, progress)
         rows, differences = _compared(source, target)
-        if not differences:
+        # Whoever begins to work on the source raises a fence, also after the comparison.
+        if not differences and _fences(source) == fences:
             return Copied(rows, changed)
     raise StateError(
         "the source changed as fast as it was copied",
@@ -89,8 +91,7 @@ def copy_rows(
 
 def finish_copy(source: Database, target: Database, source_name: str) -> None:
     """The target may be used from now on. Whoever held a lock of either side may not write to it."""
-    with source.read() as there:
-        fences: dict[str, int] = dict(there.execute("SELECT name, fence FROM locks"))
+    fences = _fences(source)
     with target.write() as sql:
         for name, fence in sql.execute("SELECT name, fence FROM locks").all():
             fences[name] = max(fence, fences.get(name, 0))
@@ -109,6 +110,11 @@ def finish_copy(source: Database, target: Database, source_name: str) -> None:
                 "another copy into this state was begun meanwhile",
                 "Let one of them run to its end.",
             )
+
+
+def _fences(database: Database) -> dict[str, int]:
+    with database.read() as sql:
+        return dict(sql.execute("SELECT name, fence FROM locks"))
 
 
 def fill(source: Database, sql: Transaction, target: Database) -> None:

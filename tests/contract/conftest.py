@@ -42,3 +42,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         database.close()
         return Place(str(file))
     return Place(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture(autouse=True)
+def _fences_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a test can tell the next one; that they are drawn on a server has a test of its own."""
+    monkeypatch.setattr("stcli.store.locks.FENCE_STEP", 1)

@@ -339,8 +339,11 @@ def test_a_lock_that_could_not_be_released_is_free_for_its_own_process(
         held.check()
 
 
-def test_who_is_unknown_to_a_standby_may_not_write(place: Place) -> None:
+def test_who_is_unknown_to_a_standby_may_not_write(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The new primary lacks the lease of the last holder; the next one gets another number."""
+    monkeypatch.setattr(locks_module, "FENCE_STEP", 2**20)
     with closing(place.opened()) as database:
         if not database.is_shared:
             pytest.skip("a file has no standby")

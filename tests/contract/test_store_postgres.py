@@ -200,7 +200,7 @@ def test_a_host_that_died_in_a_transaction_frees_the_others(database: PostgresDa
             name: sql.execute(f"SHOW {name}").scalar_one()
             for name in ("idle_in_transaction_session_timeout", "synchronous_commit")
         }
-    assert told == {"idle_in_transaction_session_timeout": "1min", "synchronous_commit": "on"}
+    assert told == {"idle_in_transaction_session_timeout": "25s", "synchronous_commit": "on"}
 
 
 @pytest.mark.parametrize("seconds", [-90, 90])

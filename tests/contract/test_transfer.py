@@ -181,6 +181,30 @@ def test_a_source_that_never_rests_is_told(
         target.open()
 
 
+def test_a_pass_that_began_meanwhile_is_noticed(
+    pair: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right after the last comparison: compared once more."""
+    source, target = pair
+    compared = transfer._compared
+    calls = 0
+
+    def late(*words: Database) -> tuple[dict[str, int], int]:
+        nonlocal calls
+        calls += 1
+        found = compared(*words)
+        if calls == 1:
+            with words[0].write() as sql:
+                sql.execute("UPDATE locks SET fence = fence + 1")
+                sql.execute("UPDATE people SET first_name = 'late' WHERE user_id = 3")
+        return found
+
+    monkeypatch.setattr(transfer, "_compared", late)
+    copy_state(source, target, replace=False)
+    assert calls == 2
+    assert rows(target) == rows(source)
+
+
 def test_what_one_engine_cannot_hold_is_the_same_on_both(file: FilePlace, postgres: str) -> None:
     """PostgreSQL has no NUL; the copy is proved all the same."""
     server = ServerPlace(postgres, file.backups, nobody)

@@ -21,7 +21,7 @@ import pytest
 
 from stcli.alarms import outlets
 from stcli.errors import StateError
-from stcli.processes import this_process
+from stcli.processes import host_id, process_start
 from tests.integration.conftest import edit
 
 
@@ -389,7 +389,7 @@ def test_what_is_told_names_nobody(settings, connected, cli, receiver, tmp_path)
 def held(cli, home) -> Callable[[str], None]:
     """Another process, which lives, is at work on the campaign since then."""
     cli("run")
-    me = this_process(os.environ)
+    host, pid = host_id(os.environ), os.getppid()
 
     def hold(since: str) -> None:
         with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
@@ -397,7 +397,7 @@ def held(cli, home) -> Callable[[str], None]:
                 "UPDATE locks SET held = 1, host = ?, pid = ?, process_start = ?, "
                 "acquired_at = ?, expires_at = '2999-01-01T00:00:00.000000Z' "
                 "WHERE name = 'spring-hvac'",
-                (me.host, me.pid, me.start, since),
+                (host, pid, process_start(pid), since),
             )
             sql.commit()
 
@@ -430,7 +430,7 @@ def test_a_pass_that_does_not_end_is_told(settings, cli, receiver, held, home) -
     assert receiver.pings == ["/p1ng-secret/start", "/p1ng-secret/7"] * 2
     (alarm,) = receiver.alarms
     assert _needs(alarm) == ["spring-hvac/lock"]
-    assert f"process {os.getpid()}" in alarm["needs"][0]["message"]
+    assert f"process {os.getppid()}" in alarm["needs"][0]["message"]
     assert "stcli_run_exit_code 7\n" in metrics.read_text()
 
 

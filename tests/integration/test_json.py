@@ -44,4 +44,6 @@ def test_every_command_of_the_page_is_tried() -> None:
         "sync run",
         "history show",
         "schedule install",
+        "state copy",
+        "worker status",
     }

@@ -201,7 +201,7 @@ def test_after_a_failover_what_may_be_forgotten_is_waited_for(
 def test_both_limits_hold_for_two_hosts_together(
     shared, connected, cli, tmp_path, world, home, monkeypatch
 ) -> None:
-    """Two campaigns on two hosts: no window holds more than one host alone might send."""
+    """One books, another one reads: no window holds more than one host alone might send."""
     monkeypatch.setenv("STCLI_ST_RATE_PER_SECOND", "20")
     for number in range(40):
         world.someone_new(f"New{number}")
@@ -209,11 +209,12 @@ def test_both_limits_hold_for_two_hosts_together(
     world.post("/requests/reset")
     processes = [
         _start(home, shared, "here", "leads", "run"),
-        _start(other.parents[1], shared, "there", "qualify", "run"),
+        _start(other.parents[1], shared, "there", "qualify", "run", "--dry-run"),
         _start(other.parents[1], shared, "there", "leads", "run", "--dry-run"),
     ]
     for process in processes:
-        process.communicate(timeout=60)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
     seen = world.get("/requests")["apis"]["st"]
     assert seen["requests"] > 40
     assert seen["max_in_window"] <= 20

@@ -22,6 +22,7 @@ from stcli.errors import (
     Interrupted,
     RecordNotFound,
     RecordRejected,
+    StateError,
     StcliError,
     Terminated,
     UnexpectedAnswer,
@@ -206,8 +207,9 @@ class Passes:
             error=error,
         )
         if not context.options.dry_run:
-            # After a stop nobody waits for another program's lock to note how the pass ended.
-            with suppress(Interrupted, Terminated):
+            # After a stop nobody waits for another program's lock to note how the pass ended; and a
+            # database that ended the pass must not hide what the pass did.
+            with suppress(Interrupted, Terminated, *((StateError,) if error else ())):
                 await self._remember(context, result)
         for failure in context.tally.failures:
             log.warning("failed %s: %s", failure.record, failure.reason)
