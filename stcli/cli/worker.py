@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stcli.store.locks import Holder
     from stcli.worker.status import QueueStatus
 
-worker = typer.Typer(add_completion=False, help="Take passes from the queue that hosts share.")
+worker = typer.Typer(add_completion=False)
 APPS = {"worker": worker}
 
 MOST_AT_ONCE = 64

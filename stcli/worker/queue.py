@@ -72,7 +72,7 @@ class Queue:
         @self.ticks.periodic(cron=TICK)
         @self.ticks.task(name="tick", queue=TICKS, queueing_lock="tick")
         async def tick(timestamp: int) -> None:  # noqa: ARG001 - what the queue hands over
-            await self._bring_back()
+            await self._bring_back(again)
             for campaign in await due():
                 await self._defer(run_campaign, campaign)
                 await took(campaign)
@@ -86,26 +86,19 @@ class Queue:
         except exceptions.AlreadyEnqueued:
             log.info("%s still waits for its turn", campaign)
 
-    async def _bring_back(self) -> None:
-        """Jobs of workers that died are anybody's again; what is long done is forgotten."""
+    async def _bring_back(self, again: Callable[[str], Awaitable[None]]) -> None:
+        """Campaigns of workers that died get another turn; what is long done is forgotten."""
         manager = self.passes.job_manager
-        stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
-        for job in stalled:
-            log.warning("job %s (%s) lost its worker and is given again", job.id, job.lock)
-            await self._give_again(job)
+        for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
+            log.warning("job %s (%s) lost its worker", job.id, job.lock or job.task_name)
+            if job.lock is not None:
+                # First: a tick that dies in between leaves the job to the next one.
+                await again(job.lock)
+            await self._drop(job)
         await manager.prune_stalled_workers(STALLED_SECONDS)
         await manager.delete_old_jobs(
             KEPT_HOURS, include_failed=True, include_aborted=True, include_cancelled=True
         )
-
-    async def _give_again(self, job: jobs.Job) -> None:
-        manager = self.passes.job_manager
-        try:
-            await manager.retry_job(job)
-        except (exceptions.UniqueViolation, exceptions.ConnectorException):
-            # Another job of the campaign waits already, or another tick was faster.
-            if job.id is not None:
-                await self._drop(job)
 
     async def _drop(self, job: jobs.Job) -> None:
         try:

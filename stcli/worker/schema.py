@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import psycopg
 from procrastinate.schema import SchemaManager
@@ -17,30 +18,48 @@ LOCK = 0x73746371
 """The advisory lock of whoever makes them ("stcq" in ASCII)."""
 
 
-def make_tables(url: str) -> None:
-    """Make the queue's tables where there are none; ``StateError`` where another version's are."""
+@contextmanager
+def connected(url: str) -> Iterator[psycopg.Connection]:
+    """One transaction of the queue's database; what goes wrong in it is an error of the state."""
     try:
         with closing(psycopg.connect(driver_address(url), connect_timeout=15)) as sql, sql:
-            sql.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-            found = version_of(sql)
-            if found is None:
-                sql.execute(f"CREATE SCHEMA {SCHEMA}")
-                sql.execute(f"SET LOCAL search_path TO {SCHEMA}")
-                sql.execute(SchemaManager.get_schema())
-                sql.execute("CREATE TABLE stcli_version (version TEXT NOT NULL)")
-                sql.execute("INSERT INTO stcli_version VALUES (%s)", (VERSION,))
-            elif found != VERSION:
-                raise other_version(found)
+            yield sql
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
     except psycopg.Error as error:
         raise StateError(
-            f"the queue's tables cannot be made: {_first_line(error)}",
-            "Let the database's user create schemas in it: GRANT CREATE ON DATABASE.",
+            f"the queue's tables cannot be used: {_first_line(error)}",
+            "Let the database's user create schemas in it (GRANT CREATE ON DATABASE), and own "
+            f"{SCHEMA} where it is there.",
         ) from error
 
 
-def version_of(sql: psycopg.Connection) -> str | None:
+def make_tables(url: str) -> None:
+    """Make the queue's tables where there are none; ``StateError`` where another version's are."""
+    with connected(url) as sql:
+        sql.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        if not has_tables(sql):
+            sql.execute(f"CREATE SCHEMA {SCHEMA}")
+            sql.execute(f"SET LOCAL search_path TO {SCHEMA}")
+            sql.execute(SchemaManager.get_schema())
+            sql.execute("CREATE TABLE stcli_version (version TEXT NOT NULL)")
+            sql.execute("INSERT INTO stcli_version VALUES (%s)", (VERSION,))
+
+
+def has_tables(sql: psycopg.Connection) -> bool:
+    """Whether the queue's tables are there; ``StateError`` where they are another version's."""
+    found = _version(sql)
+    if found not in (None, VERSION):
+        raise StateError(
+            f"the schema {SCHEMA} was made by {found or 'something else'}, and this stcli needs "
+            f"{VERSION}",
+            f"Stop all workers, then drop it (DROP SCHEMA {SCHEMA} CASCADE): it holds no more than "
+            "what is to run next, and the next worker makes it anew.",
+        )
+    return found is not None
+
+
+def _version(sql: psycopg.Connection) -> str | None:
     """What made the tables that are there; None: there are none. Empty: nobody says."""
     row = sql.execute(
         "SELECT to_regnamespace(%s)::oid, to_regclass(%s)::oid", (SCHEMA, f"{SCHEMA}.stcli_version")
@@ -51,15 +70,6 @@ def version_of(sql: psycopg.Connection) -> str | None:
         return ""
     found = sql.execute("SELECT version FROM stcli_queue.stcli_version").fetchone()
     return str(found[0]) if found else ""
-
-
-def other_version(found: str) -> StateError:
-    return StateError(
-        f"the schema {SCHEMA} was made by {found or 'something else'}, and this stcli needs "
-        f"{VERSION}",
-        f"Stop all workers, then drop it (DROP SCHEMA {SCHEMA} CASCADE): it holds no more than "
-        "what is to run next, and the next worker makes it anew.",
-    )
 
 
 def unreachable(error: BaseException) -> StateUnreachable:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import psycopg
 
-from stcli.database_address import driver_address
 from stcli.worker.queue import PASSES, STALLED_SECONDS
-from stcli.worker.schema import SCHEMA, VERSION, other_version, unreachable, version_of
+from stcli.worker.schema import SCHEMA, connected, has_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +38,11 @@ class QueueStatus:
 
 def queue_status(url: str) -> QueueStatus:
     """The queue as it stands; an empty one where no worker ever ran."""
-    try:
-        with closing(psycopg.connect(driver_address(url), connect_timeout=15)) as sql, sql:
-            found = version_of(sql)
-            if found is None:
-                return QueueStatus()
-            if found != VERSION:
-                raise other_version(found)
-            sql.execute(f"SET LOCAL search_path TO {SCHEMA}")
-            return QueueStatus(_workers(sql), _jobs(sql))
-    except psycopg.OperationalError as error:
-        raise unreachable(error) from error
+    with connected(url) as sql:
+        if not has_tables(sql):
+            return QueueStatus()
+        sql.execute(f"SET LOCAL search_path TO {SCHEMA}")
+        return QueueStatus(_workers(sql), _jobs(sql))
 
 
 def _workers(sql: psycopg.Connection) -> list[Worker]:
@@ -66,9 +58,9 @@ def _workers(sql: psycopg.Connection) -> list[Worker]:
 
 def _jobs(sql: psycopg.Connection) -> list[Waiting]:
     rows = sql.execute(
-        "SELECT j.args->>'campaign', CASE j.status::text WHEN 'todo' THEN 'waiting' "
-        "WHEN 'failed' THEN 'failed' ELSE CASE WHEN w.last_heartbeat > now() - %s * interval '1 s' "
-        "THEN 'running' ELSE 'lost' END END, "
+        "SELECT j.args->>'campaign', CASE WHEN j.status = 'todo' THEN 'waiting' "
+        "WHEN j.status = 'failed' THEN 'failed' "
+        "WHEN w.last_heartbeat > now() - %s * interval '1 s' THEN 'running' ELSE 'lost' END, "
         "(SELECT max(e.at) FROM procrastinate_events e WHERE e.job_id = j.id) "
         "FROM procrastinate_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id "
         "WHERE j.queue_name = %s AND j.status IN ('todo', 'doing', 'failed') ORDER BY 3, 1",

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+import procrastinate
 from procrastinate import exceptions
 from psycopg_pool import PoolTimeout
 
+from stcli.domain.campaign import WorkerSettings
 from stcli.domain.connection import State
 from stcli.domain.ids import CampaignName
 from stcli.domain.settings_types import duration
@@ -26,8 +28,6 @@ from stcli.worker.queue import (
     Queue,
 )
 from stcli.worker.schema import make_tables, unreachable
-
-DEFAULT_EVERY = "15m"
 
 log = logging.getLogger("stcli.worker")
 
@@ -60,19 +60,19 @@ async def work(
 
 
 async def _until_stopped(queue: Queue, children: Children, stop: StopSignal, places: int) -> None:
-    async def at_work(application: object, name: str, number: int, delete: str) -> None:
-        await application.run_worker_async(  # type: ignore[attr-defined] # procrastinate.App
+    async def at_work(application: procrastinate.App, name: str, number: int) -> None:
+        await application.run_worker_async(
             queues=[name],
             concurrency=number,
-            delete_jobs=delete,
+            delete_jobs="successful",
             install_signal_handlers=False,
             update_heartbeat_interval=HEARTBEAT_SECONDS,
             stalled_worker_timeout=STALLED_SECONDS,
         )
 
     workers = [
-        asyncio.create_task(at_work(queue.passes, PASSES, places, "successful")),
-        asyncio.create_task(at_work(queue.ticks, TICKS, 1, "successful")),
+        asyncio.create_task(at_work(queue.passes, PASSES, places)),
+        asyncio.create_task(at_work(queue.ticks, TICKS, 1)),
     ]
     asked = asyncio.create_task(stop.wait())
     try:
@@ -100,8 +100,9 @@ def due_campaigns(app: Application) -> list[str]:
 
 def _interval(app: Application, name: CampaignName) -> timedelta:
     try:
-        return duration(app.settings_of(name).worker.every)
+        settings = app.settings_of(name).worker
     except StcliError as error:
         # The pass itself tells what is wrong with the file, and whom the alarms name.
         log.info("%s: %s", name, error)
-        return duration(DEFAULT_EVERY)
+        settings = WorkerSettings.model_construct()
+    return duration(settings.every)

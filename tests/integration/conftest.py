@@ -169,6 +169,14 @@ def pointed(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Running
 
 
 @pytest.fixture
+def shared(postgres: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every command of the test shares this database, on the host ``here``."""
+    monkeypatch.setenv("STCLI_DATABASE_URL", postgres)
+    monkeypatch.setenv("STCLI_HOST_ID", "here")
+    return postgres
+
+
+@pytest.fixture
 def world(sandbox: RunningSandbox) -> World:
     return World(sandbox.control_url)
 

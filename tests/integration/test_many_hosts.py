@@ -22,14 +22,6 @@ Host = Callable[..., Ran]
 
 
 @pytest.fixture
-def shared(postgres: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every command of the test shares this database."""
-    monkeypatch.setenv("STCLI_DATABASE_URL", postgres)
-    monkeypatch.setenv("STCLI_HOST_ID", "here")
-    return postgres
-
-
-@pytest.fixture
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Host:
     """Another host: a home of its own, without any campaign file."""
 

@@ -22,13 +22,6 @@ PATIENCE = 60.0
 
 
 @pytest.fixture
-def shared(postgres: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("STCLI_DATABASE_URL", postgres)
-    monkeypatch.setenv("STCLI_HOST_ID", "here")
-    return postgres
-
-
-@pytest.fixture
 def start(home: Path) -> Iterator[Started]:
     """Starts workers of this home, each in a session of its own; none outlives the test."""
     running: list[subprocess.Popen[str]] = []
