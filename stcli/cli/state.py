@@ -90,7 +90,7 @@ def restore(
 
 @state.command(epilog="Example: stcli state check --json")
 def check(context: typer.Context, as_json: AsJson = False) -> int:
-    """Look at every page of the database; exit 3 where it is damaged."""
+    """Look at every page of the database, of a shared one at its tables; exit 3 where it is damaged."""
     with application(context) as app:
         found = app.examine_state()
         place, backups = app.place.name, app.home.backups

@@ -131,6 +131,10 @@ class Database(ABC):
     def count_on(self, sql: Transaction) -> None:  # noqa: B027 - most engines do it by themselves
         """Numbers that the database gives to rows itself go on behind those that are there."""
 
+    def begin_history(self, sql: Transaction) -> None:  # noqa: B027 - a file's marks lie beside it
+        """From now on it is another state than before: requests that it may not know of are waited
+        for once."""
+
     def storable(self, row: Row) -> Row:
         """A row as this engine gives it back once it is stored."""
         return row

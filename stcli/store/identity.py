@@ -25,14 +25,7 @@ def note_identity(database: PostgresDatabase, now: datetime) -> None:
     with database.write() as sql:
         known = _known(sql)
         if identity != known:
-            _write(sql, identity, None if known is None else now)
-
-
-def begin_history(database: PostgresDatabase, now: datetime) -> None:
-    """What was known before was replaced by hand."""
-    identity = database.identity()
-    with database.write() as sql:
-        _write(sql, identity, now)
+            write_identity(sql, identity, None if known is None else now)
 
 
 def history_began(database: PostgresDatabase) -> datetime | None:
@@ -47,7 +40,8 @@ def _known(sql: Transaction) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _write(sql: Transaction, identity: str, since: datetime | None) -> None:
+def write_identity(sql: Transaction, identity: str, since: datetime | None) -> None:
+    """``since``: when this history took the place of another one."""
     sql.execute("DELETE FROM database_identity")
     sql.execute(
         "INSERT INTO database_identity VALUES (?, ?)",

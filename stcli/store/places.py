@@ -228,7 +228,7 @@ class ServerPlace(Place):
         keep_newest(self.backups, "before-migration")
 
     def examine(self) -> Examined:
-        """Damage of its pages is the server's affair; looked at is whether all tables are there."""
+        """Damage of its pages is the server's affair; looked at is whether it is a state at all."""
         from stcli.store.copies import Examined
 
         with closing(self.connected()) as database, database.read() as sql:
@@ -254,19 +254,8 @@ class ServerPlace(Place):
         ):
             begin_copy(target, str(copy), replace=True, refuse_held=refuse_held)
             copy_rows(source, target)
-            # Before anybody may use it: a killed restore must not leave a state that waits for nothing.
-            self.begin_history(target)
             finish_copy(source, target, str(copy))
         return kept
-
-    def begin_history(self, database: Database) -> None:
-        """From now on it is another state than before: requests that it may not know of are waited
-        for once."""
-        from stcli.store.identity import begin_history
-        from stcli.store.postgres import PostgresDatabase
-
-        if isinstance(database, PostgresDatabase):
-            begin_history(database, datetime.now(UTC))
 
     @property
     def _is_half_copied(self) -> bool:
@@ -291,9 +280,6 @@ def copy_state(
             target.save("before-copy")
         begin_copy(here, source.name, replace=replace, refuse_held=refuse_held)
         copied = copy_rows(there, here)
-        if isinstance(target, ServerPlace):
-            # What the source asked for last may be unknown to the marks of the other hosts.
-            target.begin_history(here)
         finish_copy(there, here, source.name)
     return copied
 

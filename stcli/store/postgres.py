@@ -218,6 +218,11 @@ class PostgresDatabase(Database):
                 (table, column),
             )
 
+    def begin_history(self, sql: Transaction) -> None:
+        from stcli.store.identity import write_identity
+
+        write_identity(sql, self.identity(), datetime.now(UTC))
+
     def storable(self, row: Row) -> Row:
         return tuple(_storable(value) for value in row)
 

@@ -66,11 +66,8 @@ def begin_copy(
         )
 
 
-def copy_rows(
-    source: Database, target: Database, progress: Callable[[str, int], None] = lambda _n, _r: None
-) -> Copied:
-    """Make the target's rows those of the source; both have this version's tables. ``progress``
-    is told each table's name and how many rows of it are done."""
+def copy_rows(source: Database, target: Database) -> Copied:
+    """Make the target's rows those of the source; both have this version's tables."""
     changed = 0
     for _ in range(ROUNDS):
         fences = _fences(source)
@@ -78,7 +75,7 @@ def copy_rows(
             tables = [table for table in source.tables(there) if table.name not in STAYS]
             _refuse_other_tables(tables, target)
             for table in tables:
-                changed += _mend(source, there, target, table, progress)
+                changed += _mend(source, there, target, table)
         rows, differences = _compared(source, target)
         # Whoever begins to work on the source raises a fence, also after the comparison.
         if not differences and _fences(source) == fences:
@@ -90,7 +87,8 @@ def copy_rows(
 
 
 def finish_copy(source: Database, target: Database, source_name: str) -> None:
-    """The target may be used from now on. Whoever held a lock of either side may not write to it."""
+    """The target may be used from now on. Whoever held a lock of either side may not write to it, and
+    who books first waits for what was asked of the systems last: the target may not know of it."""
     fences = _fences(source)
     with target.write() as sql:
         for name, fence in sql.execute("SELECT name, fence FROM locks").all():
@@ -102,6 +100,7 @@ def finish_copy(source: Database, target: Database, source_name: str) -> None:
             [(name, fence + FENCES_LOST, now, now) for name, fence in fences.items()],
         )
         target.count_on(sql)
+        target.begin_history(sql)
         done = sql.execute(
             "UPDATE state_copies SET finished_at = ? WHERE copied_from = ?", (now, source_name)
         )
@@ -150,13 +149,7 @@ def _refuse_other_tables(tables: Sequence[Table], target: Database) -> None:
             )
 
 
-def _mend(
-    source: Database,
-    there: Transaction,
-    target: Database,
-    table: Table,
-    progress: Callable[[str, int], None],
-) -> int:
+def _mend(source: Database, there: Transaction, target: Database, table: Table) -> int:
     """Make one table the same; how many rows were changed."""
     changed = 0
     with target.read() as here:
@@ -167,16 +160,14 @@ def _mend(
             _change(target, table, batch, [])
             changed += len(batch)
     # What is wrong goes first: a row may be missing for what another one has that is unique.
-    done = 0
     with target.read() as here:
         missing = (
             new for new, _ in _differences(source, there, target, here, table) if new is not None
         )
         for batch in _batches(missing):
             _change(target, table, [], batch)
-            done += len(batch)
-            progress(table.name, done)
-    return changed + done
+            changed += len(batch)
+    return changed
 
 
 def _change(target: Database, table: Table, wrong: Sequence[Row], missing: Sequence[Row]) -> None:
