@@ -294,7 +294,7 @@ class Application:
         if source.name == target.name:
             raise UsageError(f"{source.name} is both source and target", "Name two states.")
         if not source.exists:
-            raise UsageError(f"there is no state in {source.name}", "See: stcli config path")
+            raise UsageError(f"there is no state in {source.name}", "Name where it is: --from URL")
         with closing(source.database()) as database:
             self._refuse_held(database)
         return copy_state(source, target, replace=replace, refuse_held=self._refuse_held)
@@ -646,8 +646,7 @@ class Application:
         """The file that all hosts are to run with, where it is not this one."""
         if not self.place.is_shared or not self.has_state:
             return None
-        accepted = self.state.accepted.of(name)
-        return accepted if accepted is not None and accepted.file_hash != file_hash else None
+        return self.state.accepted.other_than(name, file_hash)
 
     def subject(self, name: CampaignName) -> Subject:
         from stcli.usecases.passes.subject import Subject

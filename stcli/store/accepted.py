@@ -26,6 +26,12 @@ class AcceptedFiles:
         with self._database.read() as sql:
             return _one(sql, campaign)
 
+    def other_than(self, campaign: str, file_hash: str) -> Accepted | None:
+        """The file that all hosts are to run with, where it is not this one. A state that no other
+        host shares runs with whatever file is there."""
+        known = self.of(campaign) if self._database.is_shared else None
+        return known if known is not None and known.file_hash != file_hash else None
+
     def first(self, campaign: str, file_hash: str, now: datetime, by: str) -> Accepted:
         """The accepted file; this one from now on where none was."""
         known = self.of(campaign)

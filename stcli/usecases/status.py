@@ -75,10 +75,7 @@ def campaign_status(
         if state is not None:
             held, held_until = state.qualifications.held(name, tenant_key(config))
             in_doubt = state.ledger.count_in_doubt(name, tenant_key(config))
-            if state.database.is_shared:
-                accepted = state.accepted.of(name)
-                if accepted is not None and accepted.file_hash != loaded.file_hash:
-                    other_file = accepted
+            other_file = state.accepted.other_than(name, loaded.file_hash)
     except ConfigurationError as error:
         problem = error.message
     advice = waiting_text(connection, now) or next_step(connection)
