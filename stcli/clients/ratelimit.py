@@ -1,4 +1,4 @@
-"""One rate for all processes that share a home.
+"""One rate for all processes that share a home, or a database.
 
 Evenly spaced slots (the generic cell rate algorithm with a burst of one): a bucket with a capacity
 would let that much through on top of a full window. Slots are reserved up to an eighth of a second at
@@ -33,8 +33,9 @@ Result = TypeVar("Result")
 SHARE = 0.98
 BLOCK_SECONDS = 0.125
 LATE_SECONDS = 0.02
-"""Of slots used so late, one more at most falls into a second, and 98 % of 60 leave room for one. Each
-process keeps its own count, but none knows how late another is."""
+"""Of slots used so late, one more at most falls into a second, and 98 % of 60 leave room for one: none
+is left for requests that arrive unevenly. Each process keeps its own count, and none knows how late
+another one is."""
 WINDOW_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 1.0
 """A longer wait looks again, so that a clock that is set back does not prolong it."""

@@ -23,8 +23,7 @@ class Statements(Protocol):
 
 
 Begun = Callable[[], AbstractContextManager[Statements]]
-"""A transaction that commits at its end and waits for no other writer but those of the same row;
-``InUse`` where it waits for one in vain."""
+"""A transaction that commits at its end and waits for no other writer but those of the same row."""
 
 
 DRIFT = 1e-4
@@ -81,7 +80,7 @@ class SlotTable:
             known = self._apart = seen
         return after + known.seconds, after
 
-    def pause(self, key: str, seconds: float, clock: Clock) -> None:  # noqa: ARG002
+    def pause(self, key: str, seconds: float, clock: Clock) -> None:  # noqa: ARG002 - a file needs it
         with self._begun() as sql:
             _locked(sql, key)
             sql.execute(
@@ -89,7 +88,7 @@ class SlotTable:
                 (_now(sql) + seconds, key),
             )
 
-    def longest_pause(self, clock: Clock) -> float:  # noqa: ARG002
+    def longest_pause(self, clock: Clock) -> float:  # noqa: ARG002 - a file needs it
         with self._begun() as sql:
             until = [row[0] for row in sql.execute("SELECT paused_until FROM rate_slots")]
             now = _now(sql)

@@ -17,7 +17,7 @@ from stcli.processes import is_alive, process_start, this_process
 from stcli.store import locks as locks_module
 from stcli.store.engine import Database
 from stcli.store.locks import LEASE_SECONDS, HeldLease, Locks, Process
-from tests.contract.conftest import Place
+from tests.contract.conftest import Place, opened
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ME = this_process({"STCLI_HOST_ID": "here"})
@@ -340,13 +340,11 @@ def test_a_lock_that_could_not_be_released_is_free_for_its_own_process(
 
 
 def test_who_is_unknown_to_a_standby_may_not_write(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new primary lacks the lease of the last holder; the next one gets another number."""
     monkeypatch.setattr(locks_module, "FENCE_STEP", 2**20)
-    with closing(place.opened()) as database:
-        if not database.is_shared:
-            pytest.skip("a file has no standby")
+    with closing(opened(postgres)) as database:
         one = locks(database, Process("one", 1, "s"))
         two = locks(database, Process("two", 2, "s"))
         with one.hold("spring", "leads") as before:

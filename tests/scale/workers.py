@@ -1,6 +1,6 @@
 """Three workers over fifty campaigns, two of them killed in the middle.
 
-    python -m tests.scale.workers [--campaigns N] [--leads N]
+    python -m tests.scale.workers [--campaigns N] [--leads N] [--concurrency N]
 
 Three processes with a host's name and a home each share one PostgreSQL, and a sandbox with the real
 limits. First nobody disturbs them; then, on a fresh database and sandbox, two are killed with -9 (with
@@ -61,7 +61,7 @@ class Outcome:
     most: dict[str, int]
 
 
-def once(database: str, campaigns: int, leads: int, *, kill: bool) -> Outcome:
+def once(database: str, campaigns: int, leads: int, *, kill: bool, concurrency: int = 4) -> Outcome:
     settings = SandboxSettings(
         leads=leads,
         customers=5,
@@ -90,7 +90,7 @@ def once(database: str, campaigns: int, leads: int, *, kill: bool) -> Outcome:
             shutil.copytree(homes[0] / "campaigns", home / "campaigns")
             homes.append(home)
         began = time.monotonic()
-        workers = [_worker(at, home, number) for number, home in enumerate(homes)]
+        workers = [_worker(at, home, number, concurrency) for number, home in enumerate(homes)]
         killed = not kill
         while True:
             time.sleep(0.5)
@@ -152,9 +152,9 @@ def _environment(at: Bench) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _worker(at: Bench, home: Path, number: int) -> subprocess.Popen[bytes]:
+def _worker(at: Bench, home: Path, number: int, concurrency: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        stcli_words("worker", "--concurrency", "2"),
+        stcli_words("worker", "--concurrency", str(concurrency)),
         env=at.environment | {"STCLI_HOME": str(home), "STCLI_HOST_ID": f"host {number}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -211,13 +211,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.scale.workers")
     parser.add_argument("--campaigns", type=int, default=50)
     parser.add_argument("--leads", type=int, default=200)
+    parser.add_argument("--concurrency", type=int, default=4, help="of each worker")
     wanted = parser.parse_args()
     times = []
     failed = False
     with running_server() as server:
         for kill in (False, True):
             database = fresh_database(server, "killed" if kill else "calm")
-            outcome = once(database, wanted.campaigns, wanted.leads, kill=kill)
+            outcome = once(
+                database, wanted.campaigns, wanted.leads, kill=kill, concurrency=wanted.concurrency
+            )
             times.append(outcome.seconds)
             failed |= bool(outcome.wrong)
             windows = ", ".join(
