@@ -17,9 +17,7 @@ import keyring.errors
 import pytest
 
 # A gate gives the same answer twice; new examples are searched where somebody asks for many.
-hypothesis.settings.register_profile(
-    "fixed", derandomize=True, deadline=None, database=None, max_examples=60
-)
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 if not os.environ.get("STCLI_TEST_EXAMPLES"):
     hypothesis.settings.load_profile("fixed")
 
