@@ -190,28 +190,6 @@ def test_after_a_failover_what_may_be_forgotten_is_waited_for(
     assert set(world.per_external_id().values()) == {1}
 
 
-def test_both_limits_hold_for_two_hosts_together(
-    shared, connected, cli, tmp_path, world, home, monkeypatch
-) -> None:
-    """One books, another one reads: no window holds more than one host alone might send."""
-    monkeypatch.setenv("STCLI_ST_RATE_PER_SECOND", "20")
-    for number in range(40):
-        world.someone_new(f"New{number}")
-    other = deploy(connected, tmp_path)
-    world.post("/requests/reset")
-    processes = [
-        _start(home, shared, "here", "leads", "run"),
-        _start(other.parents[1], shared, "there", "qualify", "run", "--dry-run"),
-        _start(other.parents[1], shared, "there", "leads", "run", "--dry-run"),
-    ]
-    for process in processes:
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
-    seen = world.get("/requests")["apis"]["st"]
-    assert seen["requests"] > 40
-    assert seen["max_in_window"] <= 20
-
-
 def test_a_server_that_is_away_is_told(shared, connected, cli, monkeypatch) -> None:
     """Exit 6, as of any system that does not answer; nothing is asked of either API."""
     monkeypatch.setenv("STCLI_DATABASE_URL", "postgresql+psycopg://stcli:hunter2@127.0.0.1:9/x")

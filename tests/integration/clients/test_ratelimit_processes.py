@@ -1,4 +1,4 @@
-"""Three processes on one file never exceed the rate in any window, and do not waste it."""
+"""Three processes, of one home or of many hosts, keep the rate in any window, and do not waste it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CALLER = """
 import asyncio, sys, time
 from pathlib import Path
 from stcli.clients.ratelimit import RateLimiter
+from stcli.clients.slot_table import SlotTable
 from stcli.clients.slots import SlotFile
+from stcli.store.postgres import open_postgres
 
 read = [0.0]
 
@@ -20,7 +24,10 @@ def clock():
     return read[0]
 
 async def main():
-    limiter = RateLimiter(SlotFile(Path(sys.argv[1])), clock=clock)
+    where = sys.argv[1]
+    is_shared = where.startswith("postgresql")
+    slots = SlotTable(open_postgres(where).beside) if is_shared else SlotFile(Path(where))
+    limiter = RateLimiter(slots, clock=clock)
     end = time.time() + 4.0
     while time.time() < end:
         await limiter.acquire("key", 60)
@@ -31,12 +38,16 @@ asyncio.run(main())
 """
 
 
-def test_processes_together_keep_the_rate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", ["file", "table"])
+def test_processes_together_keep_the_rate(
+    request: pytest.FixtureRequest, tmp_path: Path, kept: str
+) -> None:
     """In any second at most 60 are let through, and on the whole most of them are."""
     root = Path(__file__).parents[3]
+    where = str(tmp_path / "limits.db") if kept == "file" else request.getfixturevalue("postgres")
     callers = [
         subprocess.Popen(
-            [sys.executable, "-c", CALLER, str(tmp_path / "limits.db")],
+            [sys.executable, "-c", CALLER, where],
             stdout=subprocess.PIPE,
             text=True,
             cwd=root,
