@@ -5,11 +5,14 @@ would let that much through on top of a full window. Slots are reserved up to an
 a time, from whoever keeps them for all (see ``slots.py``), so that it is asked about eight times a
 second where much is to be sent, and the next ones while half of the last are left, so that no slot
 passes meanwhile. No more are reserved than requests wait, because what a process does not use is lost
-to all. A slot whose moment passed more than ``LATE_SECONDS`` ago is thrown away: after a stall nothing
-is sent in a bunch. A request that was held up, such as by a slow connection, may leave late, but in no
-second do more leave than were meant to: else it takes another slot, before all who have no connection
-yet. The rate is 98 % of the allowed one: 20 ms in a second for slots that are used late and for the
-uneven time that requests take to arrive, together.
+to all.
+
+A slot whose moment passed more than ``LATE_SECONDS`` ago is thrown away: after a stall nothing is sent
+in a bunch. A request that got its slot in time and was held up on its way to the first byte, such as by
+a slow connection, may leave ``LATE_PART`` of the limit's window late; else it takes another slot,
+before all who have no connection yet. So in no window do more requests leave than slots are in it and
+in ``LATE_PART`` of another one, however many processes there are. The slots are made for less than the
+allowed rate (``Slots.share``), so that this is not more than is allowed.
 
 A pause holds back every process from its next reservation on; slots already reserved are less than a
 quarter of a second of requests.
@@ -30,13 +33,10 @@ from stcli.errors import Unavailable
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-SHARE = 0.98
 BLOCK_SECONDS = 0.125
 LATE_SECONDS = 0.02
-"""Of slots used so late, one more at most falls into a second, and 98 % of 60 leave room for one: none
-is left for requests that arrive unevenly. Each process keeps its own count, and none knows how late
-another one is."""
-WINDOW_SECONDS = 1.0
+LATE_PART = 0.02
+"""20 ms of a second, 1.2 s of a minute."""
 LOOK_EVERY_SECONDS = 1.0
 """A longer wait looks again, so that a clock that is set back does not prolong it."""
 
@@ -44,16 +44,39 @@ BUSY_SECONDS = 30.0
 """How long another program's lock on the file is waited for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many requests in any ``window_seconds``, by all who have this key."""
+
+    key: str
+    requests: float
+    window_seconds: float
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.window_seconds
+
+
+@dataclass(slots=True)
+class Turn:
+    """A slot that a request was given: its moment, and how many pauses its process knew of then."""
+
+    limit: Limit
+    moment: float
+    pauses: int
+    is_used: bool = False
+
+
 class Limiter(Protocol):
     """Hands out the moments at which a request may be sent; each key has its own."""
 
-    async def acquire(self, key: str, per_second: float) -> None:
+    async def acquire(self, limit: Limit) -> Turn:
         """Return when the caller may begin with one request, in the order of the calls."""
         ...
 
-    async def confirm(self, key: str, per_second: float) -> None:
-        """Called right before its first byte: return at once, or, where requests that were held up
-        would leave in a bunch, at the next moment that is free."""
+    async def confirm(self, turn: Turn) -> None:
+        """Called right before its first byte: return at once, or, where that comes too late or a second
+        time, at the next moment that is free."""
         ...
 
     async def pause(self, key: str, seconds: float) -> None:
@@ -65,9 +88,8 @@ class Limiter(Protocol):
 class _Lane:
     """The slots that this process holds of one key, for one event loop.
 
-    ``waiting``: how many requests wait for a slot. ``taken`` and ``written``: when requests of the last
-    ``WINDOW_SECONDS`` were meant to leave, and when they did. ``calm``: no request with a connection
-    waits for a slot; they go before the others.
+    ``waiting``: how many requests wait for a slot. ``calm``: no request with a connection waits for a
+    slot; they go before the others.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -77,8 +99,6 @@ class _Lane:
     waiting: int = 0
     calm: asyncio.Event = field(default_factory=asyncio.Event)
     slots: deque[float] = field(default_factory=deque)
-    taken: deque[float] = field(default_factory=deque)
-    written: deque[float] = field(default_factory=deque)
     reserved_at: float = 0.0
     pauses: int = 0
     ahead: asyncio.Task[None] | None = None
@@ -89,20 +109,8 @@ class _Lane:
 
     def drop(self) -> None:
         """A pause began: what was meant to leave before it has to ask again."""
-        self.forget()
-        self.pauses += 1
-
-    def forget(self) -> None:
         self.slots.clear()
-        self.taken.clear()
-        self.written.clear()
-
-    def has_room(self, now: float) -> bool:
-        """Whether one more request may leave: in no window do more leave than were meant to."""
-        for moments in (self.taken, self.written):
-            while moments and moments[0] <= now - WINDOW_SECONDS:
-                moments.popleft()
-        return len(self.written) < len(self.taken)
+        self.pauses += 1
 
 
 class RateLimiter:
@@ -127,78 +135,84 @@ class RateLimiter:
         self._patience_seconds = patience_seconds
         self._lanes: dict[str, _Lane] = {}
 
-    async def acquire(self, key: str, per_second: float) -> None:
-        lane = self._lane(key)
+    async def acquire(self, limit: Limit) -> Turn:
+        lane = self._lane(limit.key)
         lane.waiting += 1
         try:
             async with lane.turn:  # asyncio's lock is fair: first come, first served
                 while True:
                     await lane.calm.wait()
-                    if await self._try(lane, key, per_second):
-                        return
+                    if (turn := await self._try(lane, limit)) is not None:
+                        return turn
         finally:
             lane.waiting -= 1
 
-    async def confirm(self, key: str, per_second: float) -> None:
-        lane = self._lane(key)
-        while not lane.has_room(self._clock()):
-            await self._take_first(lane, key, per_second)
-        lane.written.append(self._clock())
+    async def confirm(self, turn: Turn) -> None:
+        lane = self._lane(turn.limit.key)
+        while not self._is_in_time(lane, turn):
+            turn = await self._take_first(lane, turn.limit)
+        turn.is_used = True
 
-    async def _take_first(self, lane: _Lane, key: str, per_second: float) -> None:
+    def _is_in_time(self, lane: _Lane, turn: Turn) -> bool:
+        """Whether the slot counts still; one that is ahead was given before the clock was set back."""
+        if turn.is_used or turn.pauses != lane.pauses:
+            return False
+        return 0 <= self._clock() - turn.moment <= LATE_PART * turn.limit.window_seconds
+
+    async def _take_first(self, lane: _Lane, limit: Limit) -> Turn:
         """The next slot, before all who have no connection yet."""
         lane.hurried += 1
         lane.waiting += 1
         lane.calm.clear()
         try:
             async with lane.first:
-                while not await self._try(lane, key, per_second):
+                while (turn := await self._try(lane, limit)) is None:
                     pass
+                return turn
         finally:
             lane.hurried -= 1
             lane.waiting -= 1
             if not lane.hurried:
                 lane.calm.set()
 
-    async def _try(self, lane: _Lane, key: str, per_second: float) -> bool:
-        """One look at the next slot; whether it was taken. Nothing is held over an await, so a
+    async def _try(self, lane: _Lane, limit: Limit) -> Turn | None:
+        """One look at the next slot; None: it was not taken. Nothing is held over an await, so a
         pause or a clock that is set back meanwhile is seen at the next look."""
-        few = min(_block(per_second) // 2, lane.waiting - 1)
+        few = min(_block(limit) // 2, lane.waiting - 1)
         if lane.ahead is None and len(lane.slots) <= few:
-            lane.ahead = asyncio.create_task(self._fill(lane, key, per_second))
+            lane.ahead = asyncio.create_task(self._fill(lane, limit))
             # What went wrong is for who waits for it just then; later another one is made.
             lane.ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
         if not lane.slots and (ahead := lane.ahead) is not None:
             await asyncio.wait({ahead})
             if not ahead.cancelled() and (error := ahead.exception()) is not None:
                 raise error
-            return False
+            return None
         now = self._clock()
         if now < lane.reserved_at - SET_BACK_SECONDS:
-            lane.forget()
-            return False
+            lane.slots.clear()
+            return None
         wait = lane.slots[0] - now
         if wait > 0:
             await self._sleep(min(wait, LOOK_EVERY_SECONDS))
-            return False
+            return None
         moment = lane.slots.popleft()
         if wait < -LATE_SECONDS:
-            return False
-        lane.taken.append(moment)
-        return True
+            return None
+        return Turn(limit, moment, lane.pauses)
 
-    async def _fill(self, lane: _Lane, key: str, per_second: float) -> None:
+    async def _fill(self, lane: _Lane, limit: Limit) -> None:
         """Reserve the next slots."""
         pauses = lane.pauses
         try:
-            count = min(_block(per_second), max(lane.waiting - len(lane.slots), 1))
-            slots, reserved_at = await _patiently(self._reserve, key, per_second, count)
+            count = min(_block(limit), max(lane.waiting - len(lane.slots), 1))
+            slots, reserved_at = await _patiently(self._reserve, limit, count)
         finally:
             lane.ahead = None
         if lane.pauses != pauses:
             return
         if reserved_at < lane.reserved_at - SET_BACK_SECONDS:
-            lane.forget()
+            lane.slots.clear()
         lane.slots.extend(slots)
         lane.reserved_at = reserved_at
 
@@ -222,9 +236,9 @@ class RateLimiter:
             lane = self._lanes[key] = _Lane(loop)
         return lane
 
-    def _reserve(self, key: str, per_second: float, count: int) -> tuple[list[float], float]:
-        spacing = 1.0 / (per_second * SHARE)
-        taken = self._slots.take(key, count, spacing, self._patience_seconds, self._clock)
+    def _reserve(self, limit: Limit, count: int) -> tuple[list[float], float]:
+        spacing = 1.0 / (limit.per_second * self._slots.share)
+        taken = self._slots.take(limit.key, count, spacing, self._patience_seconds, self._clock)
         if taken.first is None:
             raise Unavailable(
                 "the remote system asked to be left alone for another "
@@ -235,9 +249,9 @@ class RateLimiter:
         return [taken.first + index * spacing for index in range(count)], taken.now
 
 
-def _block(per_second: float) -> int:
+def _block(limit: Limit) -> int:
     """How many slots are reserved at a time, where so many requests wait."""
-    return max(1, int(BLOCK_SECONDS * per_second * SHARE))
+    return max(1, int(BLOCK_SECONDS * limit.per_second))
 
 
 async def _patiently(

@@ -45,7 +45,13 @@ class Taken(NamedTuple):
 
 
 class Slots(Protocol):
-    """Each method may wait for others; ``InUse`` where that takes long."""
+    """Each method may wait for others; ``InUse`` where that takes long.
+
+    ``share``: the part of the allowed rate that slots are made for. What is missing to one, as a part
+    of a second, is how much later than others a request may arrive.
+    """
+
+    share: float
 
     def take(self, key: str, count: int, spacing: float, patience: float, clock: Clock) -> Taken:
         """Reserve ``count`` slots that are ``spacing`` seconds apart, behind all that others have."""
@@ -70,6 +76,8 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 class SlotFile:
     """The slots that the processes of one home share: a small SQLite file of its own."""
+
+    share = 0.98
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -26,7 +26,7 @@ from stcli.clients.answers import (
     unexpected_page,
 )
 from stcli.clients.pagination import all_pages
-from stcli.clients.ratelimit import Limiter
+from stcli.clients.ratelimit import Limit, Limiter, Turn
 from stcli.clients.referralfactory import wire
 from stcli.clients.retry import Again, RetryPolicy, retry_after_seconds
 from stcli.clients.transport import Answer, NotSent, Transport, checked_url, header_value
@@ -78,8 +78,7 @@ class ReferralFactoryClient:
         self._url = checked_url(url, SYSTEM)
         self._headers = {"Authorization": f"Bearer {header_value(token, 'RF token')}"}
         self._limiter = limiter
-        self._limiter_key = limiter_key(self._url, token)
-        self._rate_per_second = rate_per_minute / 60
+        self._limit = Limit(limiter_key(self._url, token), rate_per_minute, 60.0)
         self._retry = retry or RetryPolicy()
         self._clock = clock
         self._transport = Transport(SYSTEM, url, timeout_seconds=timeout_seconds)
@@ -213,12 +212,13 @@ class ReferralFactoryClient:
         url = self._url + _path(endpoint, identifier)
         is_write = method != "GET"
 
-        async def ready() -> None:
+        async def ready() -> Turn:
             self._refuse_after_abuse()
-            await self._limiter.acquire(self._limiter_key, self._rate_per_second)
+            turn = await self._limiter.acquire(self._limit)
             self._refuse_after_abuse()
+            return turn
 
-        async def attempt(_: None) -> Answer:
+        async def attempt(turn: Turn) -> Answer:
             try:
                 answer = await self._transport.send(
                     method,
@@ -226,9 +226,7 @@ class ReferralFactoryClient:
                     query=query,
                     headers=self._headers,
                     json=body,
-                    before_write=lambda: self._limiter.confirm(
-                        self._limiter_key, self._rate_per_second
-                    ),
+                    before_write=lambda: self._limiter.confirm(turn),
                 )
                 if answer.status == 429:
                     await self._hold_back(answer)
@@ -256,7 +254,7 @@ class ReferralFactoryClient:
         self._abuses += 1
         delay = retry_after_seconds(answer.retry_after, answer.date, self._clock())
         seconds = PAUSE_SECONDS if delay is None else delay
-        await self._limiter.pause(self._limiter_key, seconds)
+        await self._limiter.pause(self._limit.key, seconds)
         self._refuse_after_abuse()
         # The pause is what this call waits for, together with all others.
         raise Again(Unavailable(f"{SYSTEM} gets too many requests", LATER, status=429), 0.0)

@@ -33,7 +33,7 @@ from stcli.clients.answers import (
     unexpected_page,
 )
 from stcli.clients.pagination import all_pages, next_position
-from stcli.clients.ratelimit import Limiter
+from stcli.clients.ratelimit import Limit, Limiter, Turn
 from stcli.clients.retry import Again, RetryPolicy
 from stcli.clients.servicetitan import wire
 from stcli.clients.servicetitan.auth import SYSTEM, TokenSource
@@ -129,8 +129,7 @@ class ServiceTitanClient:
         self._provider_id = provider_id
         self._app_key_header = header_value(app_key, "ST app key")
         self._limiter = limiter
-        self._limiter_key = limiter_key(self._api_url, tenant_id, app_key)
-        self._rate_per_second = rate_per_second
+        self._limit = Limit(limiter_key(self._api_url, tenant_id, app_key), rate_per_second, 1.0)
         self._retry = retry or RetryPolicy()
         self._clock = clock
         self._transport = Transport(SYSTEM, api_url, auth_url, timeout_seconds=timeout_seconds)
@@ -419,17 +418,16 @@ class ServiceTitanClient:
         is_read = method == "GET"
         refused: Secret | None = None
 
-        async def ready() -> Secret:
-            # The token before the turn: a slot must not wait for a token request, or those behind
-            # it would leave together when the token comes.
+        async def ready() -> tuple[Secret, Turn]:
+            # The token before the turn: a slot must not wait for a token request.
             token = await self._tokens.get(refused)
-            await self._limiter.acquire(self._limiter_key, self._rate_per_second)
-            return token
+            return token, await self._limiter.acquire(self._limit)
 
-        async def attempt(token: Secret) -> tuple[Secret, Answer]:
+        async def attempt(given: tuple[Secret, Turn]) -> tuple[Secret, Answer]:
+            token, turn = given
             try:
                 return token, await self._sent(
-                    token, method, url, query, body, is_repeatable=is_read or is_repeatable
+                    token, turn, method, url, query, body, is_repeatable=is_read or is_repeatable
                 )
             except NotSent as error:
                 raise Again(error) from error
@@ -452,6 +450,7 @@ class ServiceTitanClient:
     async def _sent(
         self,
         token: Secret,
+        turn: Turn,
         method: str,
         url: str,
         query: Mapping[str, str] | None,
@@ -469,7 +468,7 @@ class ServiceTitanClient:
             query=query,
             headers=headers,
             json=body,
-            before_write=lambda: self._limiter.confirm(self._limiter_key, self._rate_per_second),
+            before_write=lambda: self._limiter.confirm(turn),
         )
         try:
             raise_if_passing(
@@ -482,7 +481,7 @@ class ServiceTitanClient:
         except Again as again:
             if answer.status == 429 and again.wait_seconds is not None:
                 # However long it is: this call may give up, and the next run waits or says so.
-                await self._limiter.pause(self._limiter_key, again.wait_seconds)
+                await self._limiter.pause(self._limit.key, again.wait_seconds)
             raise
         return answer
 

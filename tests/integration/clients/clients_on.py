@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from stcli.clients.ratelimit import Limit, Turn
 from stcli.clients.referralfactory.client import ReferralFactoryClient
 from stcli.clients.retry import RetryPolicy
 from stcli.clients.servicetitan.client import ServiceTitanClient
@@ -26,10 +27,11 @@ class NoLimit:
     turns: int = 0
     confirmed: int = 0
 
-    async def acquire(self, key: str, per_second: float) -> None:
+    async def acquire(self, limit: Limit) -> Turn:
         self.turns += 1
+        return Turn(limit, 0.0, 0)
 
-    async def confirm(self, key: str, per_second: float) -> None:
+    async def confirm(self, turn: Turn) -> None:
         self.confirmed += 1
 
     async def pause(self, key: str, seconds: float) -> None:

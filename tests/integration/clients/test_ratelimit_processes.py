@@ -12,7 +12,7 @@ import pytest
 CALLER = """
 import asyncio, sys, time
 from pathlib import Path
-from stcli.clients.ratelimit import RateLimiter
+from stcli.clients.ratelimit import Limit, RateLimiter
 from stcli.clients.slot_table import SlotTable
 from stcli.clients.slots import SlotFile
 from stcli.store.postgres import open_postgres
@@ -30,8 +30,7 @@ async def main():
     limiter = RateLimiter(slots, clock=clock)
     end = time.time() + 4.0
     while time.time() < end:
-        await limiter.acquire("key", 60)
-        await limiter.confirm("key", 60)
+        await limiter.confirm(await limiter.acquire(Limit("key", 60, 1.0)))
         print(repr(read[0]))  # when it let the caller go; what a busy machine adds is not its doing
 
 asyncio.run(main())

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stcli.clients import transport
+from stcli.clients.ratelimit import Turn
 from stcli.clients.servicetitan.client import ServiceTitanClient
 from stcli.domain.ids import BookingId, JobId
 from stcli.domain.records import Booking, BookingDraft, FeedPage
@@ -548,8 +549,8 @@ class NoTurn(NoLimit):
 
     late: int = 1
 
-    async def confirm(self, key: str, per_second: float) -> None:
-        await super().confirm(key, per_second)
+    async def confirm(self, turn: Turn) -> None:
+        await super().confirm(turn)
         if self.confirmed <= self.late:
             await asyncio.sleep(3600)
 
