@@ -159,7 +159,7 @@ def _enrol(scale: float, processes: int) -> Rate:
     seconds = (MINUTES if scale > 1 else MINUTES_AT_REAL_SPEED) * 60 / scale
     count = int(10 * scale * (seconds + 40) * 1.4)
     settings = _settings(scale, leads=2, customers=count, campaigns=processes)
-    with bench(settings, **_variables(scale)) as at:
+    with bench(settings, goes_first=True, **_variables(scale)) as at:
         names = [f"campaign-{number}" for number in range(1, processes + 1)]
         for name in names:
             at.connect(name, SYNC)
@@ -173,7 +173,7 @@ def _book(scale: float, processes: int) -> Rate:
     # Several begin one after the other, and none may come to the end of its list meanwhile.
     leads = int(60 * scale * (seconds + 40) / processes) * (1 if processes == 1 else 2)
     settings = _settings(scale, leads=leads, customers=2, campaigns=processes)
-    with bench(settings, **_variables(scale)) as at:
+    with bench(settings, goes_first=True, **_variables(scale)) as at:
         names = [f"campaign-{number}" for number in range(1, processes + 1)]
         for name in names:
             at.connect(name, LEADS)
