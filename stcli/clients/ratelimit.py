@@ -34,9 +34,9 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 BLOCK_SECONDS = 0.125
-LATE_SECONDS = 0.02
-LATE_PART = 0.02
-"""20 ms of a second, 1.2 s of a minute."""
+LATE_SECONDS = 0.015
+LATE_PART = 0.015
+"""15 ms of a second, 0.9 s of a minute."""
 LOOK_EVERY_SECONDS = 1.0
 """A longer wait looks again, so that a clock that is set back does not prolong it."""
 

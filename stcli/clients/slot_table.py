@@ -47,9 +47,8 @@ class SlotTable:
     """``rate_slots``: a row for each key, locked by whoever reserves."""
 
     share = 0.96
-    """Half of the missing 40 ms in a second is for slots that are used late (``LATE_SECONDS``), half
-    for the ways from different hosts, which take unequal times, and for clocks that are not quite
-    told apart."""
+    """Half of the missing 40 ms in a second is what one host leaves; half is for the ways from
+    different hosts, which take unequal times, and for clocks that are not quite told apart."""
 
     def __init__(self, begun: Begun) -> None:
         self._begun = begun
