@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import procrastinate
 from procrastinate import exceptions
@@ -45,7 +46,7 @@ async def work(
     queue = Queue(url, host)
     queue.register(
         children.run,
-        partial(asyncio.to_thread, due_campaigns, app),
+        partial(asyncio.to_thread, Intervals(app).due),
         lambda name: asyncio.to_thread(app.state.turns.took, CampaignName(name), app.now()),
         lambda name: asyncio.to_thread(app.state.turns.again, CampaignName(name)),
     )
@@ -89,20 +90,46 @@ async def _until_stopped(queue: Queue, children: Children, stop: StopSignal, pla
             raise end
 
 
-def due_campaigns(app: Application) -> list[str]:
-    """Campaigns of this host's files that are connected and whose last turn is long enough ago."""
-    every: dict[CampaignName, timedelta] = {}
-    for name in app.files.names():
-        if app.state.connections.get(name).state is State.CONNECTED:
-            every[name] = _interval(app, name)
-    return list(app.state.turns.due(every, app.now()))
+class Intervals:
+    """Which campaigns of this host's files are due. A file is read again where it changed: a tick
+    comes four times a minute, and a host has hundreds."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._known: dict[CampaignName, tuple[object, timedelta]] = {}
+
+    def due(self) -> list[str]:
+        """Those that are connected and whose last turn is long enough ago."""
+        app = self._app
+        here = set(app.files.names())
+        every = {
+            one.campaign: self._interval(one.campaign)
+            for one in app.state.connections.all()
+            if one.state is State.CONNECTED and one.campaign in here
+        }
+        return list(app.state.turns.due(every, app.now()))
+
+    def _interval(self, name: CampaignName) -> timedelta:
+        version = _version(Path(self._app.files.path(name)))
+        known = self._known.get(name)
+        if known is None or known[0] != version:
+            known = self._known[name] = version, self._read(name)
+        return known[1]
+
+    def _read(self, name: CampaignName) -> timedelta:
+        try:
+            settings = self._app.settings_of(name).worker
+        except StcliError as error:
+            # The pass itself tells what is wrong with the file, and whom the alarms name.
+            log.info("%s: %s", name, error)
+            settings = WorkerSettings.model_construct()
+        return duration(settings.every)
 
 
-def _interval(app: Application, name: CampaignName) -> timedelta:
+def _version(file: Path) -> object:
+    """What differs where the file was written since; None: it cannot be looked at."""
     try:
-        settings = app.settings_of(name).worker
-    except StcliError as error:
-        # The pass itself tells what is wrong with the file, and whom the alarms name.
-        log.info("%s: %s", name, error)
-        settings = WorkerSettings.model_construct()
-    return duration(settings.every)
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
