@@ -38,7 +38,7 @@ def list_runs(
     ] = 20,
     as_json: AsJson = False,
 ) -> int:
-    """The newest passes, newest first; they are kept for 400 days."""
+    """The newest passes, newest first; kept for 400 days, those with nothing to do for 30."""
     with application(context) as app:
         name = None if campaign is None else chosen_campaign(app, campaign)
         found = (

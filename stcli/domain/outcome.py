@@ -34,6 +34,10 @@ class Count(StrEnum):
     FAILED = "failed"
 
 
+DONE = (Count.CREATED, Count.UPDATED, Count.LINKED, Count.QUALIFIED, Count.UNQUALIFIED)
+"""What changes something in one of the systems, or in what is known of it."""
+
+
 class SkipReason(StrEnum):
     """Why a record was left alone; listed in the order in which they apply."""
 
@@ -141,6 +145,13 @@ class PassResult:
         if self.error is not None:
             return self.error.exit_code
         return ExitCode.SOME_FAILED if self.tally.counts[Count.FAILED] else ExitCode.DONE
+
+    @property
+    def is_eventful(self) -> bool:
+        """Whether it did something, or did not end well."""
+        return self.status is not RunStatus.SUCCEEDED or any(
+            self.tally.counts[count] for count in DONE
+        )
 
     @property
     def in_words(self) -> str:

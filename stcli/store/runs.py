@@ -9,10 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from stcli.domain.ids import CampaignName, RunId
+from stcli.domain.outcome import PassKind
 from stcli.store.engine import Database, optional_instant, utc_instant, utc_text
 
 KEPT = timedelta(days=400)
 """How long a pass is remembered."""
+QUIET_KEPT = timedelta(days=30)
+"""How long one that ended well and did nothing is: of hundreds of campaigns with a pass of each kind
+every few minutes these would soon be all that a state holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Runs:
         file_hash: str = "",
     ) -> None:
         """A pass begins, under its campaign's lock: others of it that never ended have died. Those
-        of more than ``KEPT`` ago are forgotten."""
+        of more than ``KEPT`` ago are forgotten, those that did nothing after ``QUIET_KEPT``; but for
+        the first of all, which tells how long there has been nothing."""
         with self._database.write() as sql:
             sql.execute(
                 "UPDATE runs SET status = 'interrupted' WHERE campaign = ? AND status = 'running'",
@@ -56,6 +61,12 @@ class Runs:
             sql.execute(
                 "DELETE FROM runs WHERE campaign = ? AND pass = ? AND started_at < ?",
                 (campaign, kind, utc_text(now - KEPT)),
+            )
+            sql.execute(
+                "DELETE FROM runs WHERE campaign = ? AND pass = ? AND eventful = 0 "
+                "AND started_at < ? AND started_at > "
+                "(SELECT min(started_at) FROM runs r WHERE r.campaign = ? AND r.pass = ?)",
+                (campaign, kind, utc_text(now - QUIET_KEPT), campaign, kind),
             )
             sql.execute(
                 "INSERT INTO runs (run_id, campaign, pass, status, started_at, host, pid, file_hash) "
@@ -70,12 +81,15 @@ class Runs:
         exit_code: int,
         now: datetime,
         report: Mapping[str, object],
+        *,
+        eventful: bool = True,
     ) -> None:
+        """``eventful``: whether it did something, or did not end well."""
         with self._database.write() as sql:
             sql.execute(
-                "UPDATE runs SET status = ?, exit_code = ?, finished_at = ?, report = ? "
+                "UPDATE runs SET status = ?, exit_code = ?, finished_at = ?, report = ?, eventful = ? "
                 "WHERE run_id = ?",
-                (status, exit_code, utc_text(now), json.dumps(report), run_id),
+                (status, exit_code, utc_text(now), json.dumps(report), int(eventful), run_id),
             )
 
     def knows(self, run_id: RunId) -> bool:
@@ -87,23 +101,29 @@ class Runs:
     def done_since(self, campaign: str, since: datetime, until: datetime) -> set[str]:
         """The kinds of passes that ended well in this time; records that failed are no hindrance."""
         with self._database.read() as sql:
-            rows = sql.execute(
-                "SELECT DISTINCT pass FROM runs WHERE campaign = ? AND started_at BETWEEN ? AND ? "
-                "AND status IN ('succeeded', 'partial')",
-                (campaign, utc_text(since), utc_text(until)),
-            )
-            return {row[0] for row in rows}
+            return {
+                kind.value
+                for kind in PassKind
+                if sql.execute(
+                    "SELECT 1 FROM runs WHERE campaign = ? AND pass = ? "
+                    "AND started_at BETWEEN ? AND ? AND status IN ('succeeded', 'partial') LIMIT 1",
+                    (campaign, kind.value, utc_text(since), utc_text(until)),
+                ).first()
+            }
 
     def last(self, campaign: str) -> dict[str, Run]:
         """The newest run of each kind of pass."""
+        newest: dict[str, Run] = {}
         with self._database.read() as sql:
-            rows = sql.execute(
-                f"SELECT {_COLUMNS} "
-                "FROM runs r WHERE campaign = ? AND started_at = (SELECT max(started_at) FROM runs "
-                "WHERE campaign = r.campaign AND pass = r.pass)",
-                (campaign,),
-            )
-            return {row[2]: _run(row) for row in rows}
+            for kind in PassKind:
+                row = sql.execute(
+                    f"SELECT {_COLUMNS} FROM runs WHERE campaign = ? AND pass = ? "
+                    "ORDER BY started_at DESC LIMIT 1",
+                    (campaign, kind.value),
+                ).first()
+                if row is not None:
+                    newest[kind.value] = _run(row)
+        return newest
 
     def newest(
         self,
@@ -131,17 +151,19 @@ class Runs:
 
     def newest_with(self, campaign: str, counts: Sequence[str]) -> datetime | None:
         """When a pass last counted any of these; without one, when the first pass ran."""
-        first: datetime | None = None
         with self._database.read() as sql:
             for started, report in sql.execute(
-                "SELECT started_at, report FROM runs WHERE campaign = ? ORDER BY started_at DESC",
+                "SELECT started_at, report FROM runs WHERE campaign = ? AND eventful = 1 "
+                "ORDER BY started_at DESC",
                 (campaign,),
             ):
-                first = utc_instant(started)
                 found = json.loads(report).get("counts", {})
                 if any(found.get(count, 0) > 0 for count in counts):
-                    return first
-        return first
+                    return utc_instant(started)
+            first = sql.execute(
+                "SELECT min(started_at) FROM runs WHERE campaign = ?", (campaign,)
+            ).scalar_one()
+            return optional_instant(first)
 
     def beginning_with(self, text: str) -> list[Run]:
         """Those whose id begins with ``text``; a handful is enough to tell that it is not one."""

@@ -155,3 +155,14 @@ def test_before_the_first_pass(cli, home, monkeypatch) -> None:
     assert "No pass ran yet" in cli("history", "list").err
     assert cli("history", "show").code == 2
     assert not home.exists()
+
+
+def test_a_pass_that_did_nothing_is_noted_as_such(connected, cli, world, home) -> None:
+    """What may be forgotten soon: neither one that did something nor one that failed."""
+    for fault in (False, False, True):
+        if fault:
+            world.fault("wrong_json", route="/users")
+        cli("leads", "run")
+    with closing(sqlite3.connect(home / "state" / "stcli.db")) as sql:
+        noted = sql.execute("SELECT status, eventful FROM runs ORDER BY started_at").fetchall()
+    assert noted == [("succeeded", 1), ("succeeded", 0), ("failed", 1)]

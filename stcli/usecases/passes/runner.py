@@ -232,6 +232,7 @@ class Passes:
             result.exit_code.value,
             result.finished_at,
             pass_document(result),
+            eventful=result.is_eventful,
         )
         if isinstance(result.error, CredentialsRefused):
             await self._in_state(

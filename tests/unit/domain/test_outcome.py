@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from itertools import combinations
 
@@ -148,3 +149,20 @@ def test_words_of_the_json() -> None:
         "suppressed", "duplicate_email", "filtered", "opted_out", "gone", "existing_customer",
     ]  # fmt: skip
     assert [str(s) for s in RunStatus] == ["succeeded", "partial", "failed", "interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("tally", "error", "is_eventful"),
+    [
+        (Tally(), None, False),
+        (Tally(counts=Counter({Count.UNCHANGED: 5, Count.SKIPPED: 3})), None, False),
+        (Tally(counts=Counter({Count.LINKED: 1, Count.SKIPPED: 3})), None, True),
+        (failed(), None, True),
+        (Tally(), Unavailable("down", "again"), True),
+    ],
+)
+def test_only_what_did_something_or_went_wrong_is_eventful(
+    tally: Tally, error: StcliError | None, is_eventful: bool
+) -> None:
+    """Looking at people and leaving them alone is neither."""
+    assert result(tally, error).is_eventful is is_eventful
