@@ -164,7 +164,7 @@ class PostgresDatabase(Database):
             raise
 
     def transaction(self, raw: psycopg.Connection) -> Transaction:
-        return _PostgresTransaction(raw)
+        return _PostgresTransaction(raw, self._driver.Cursor)
 
     def has_table(self, sql: Transaction, name: str) -> bool:
         return sql.execute("SELECT to_regclass(?)", (name,)).scalar_one() is not None
@@ -307,11 +307,16 @@ class PostgresDatabase(Database):
 class _PostgresTransaction(Transaction):
     """Statements are written for SQLite's marks; the few words that differ are changed here."""
 
+    def __init__(self, raw: Any, many: Callable[[Any], Any]) -> None:
+        super().__init__(raw)
+        self._many = many
+
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> Rows:
         return Rows(self.raw.execute(_spoken(statement), [_storable(v) for v in values]))
 
     def execute_many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> Rows:
-        cursor = self.raw.cursor()
+        # The connection's own kind of cursor would wait for the answer to each row.
+        cursor = self._many(self.raw)
         cursor.executemany(_spoken(statement), [[_storable(v) for v in row] for row in rows])
         return Rows(cursor)
 
