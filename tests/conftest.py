@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,29 @@ if not os.environ.get("STCLI_TEST_EXAMPLES"):
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Many tests wait for a server, a process or a clock, so there is work for three times the cores."""
-    return (os.cpu_count() or 1) * 3
+    """Many tests wait for a server, a process or a clock, so there is work for twice the cores."""
+    return (os.cpu_count() or 1) * 2
 
 
 def pytest_configure() -> None:
     """Shells start what they put into the background deaf to Ctrl-C, and children inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
+) -> Path:
+    """A folder that the first worker which asks for it makes for all."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (done := folder / "made").exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 LONG = frozenset(

@@ -14,6 +14,7 @@ import pytest
 
 from stcli.sandbox.server import RunningSandbox
 from stcli.sandbox.settings import Credentials
+from tests.conftest import made_once
 
 ROOT = Path(__file__).parents[2]
 CLIENT_ID = Credentials.from_seed(1).client_id
@@ -24,7 +25,10 @@ Installed = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def stcli(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The console script of the wheel, in an environment that sees only the wheel's own stcli."""
-    folder = tmp_path_factory.mktemp("installed")
+    return made_once(tmp_path_factory, "installed", _install) / "venv" / "bin" / "stcli"
+
+
+def _install(folder: Path) -> None:
     subprocess.run(
         [
             sys.executable,
@@ -71,7 +75,6 @@ def stcli(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
         timeout=120,
     )
-    return environment / "bin" / "stcli"
 
 
 @pytest.fixture

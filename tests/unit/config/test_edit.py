@@ -23,7 +23,7 @@ from stcli.config.document import MappingNode, ScalarNode, SequenceNode, parse_d
 from stcli.config.edit import edit_file, remove_value, rename_key, set_value
 from stcli.errors import ConfigurationError, Locked
 
-EXAMPLES = int(os.environ.get("STCLI_TEST_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("STCLI_TEST_EXAMPLES", "60"))
 LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
 QUICK = settings(
     max_examples=EXAMPLES,
