@@ -8,7 +8,7 @@ import platform
 import time
 from importlib import import_module
 
-PARTS = ("startup", "feeds", "growth", "rates")
+PARTS = ("startup", "feeds", "growth", "rates", "hosts")
 
 
 def main() -> None:

@@ -53,11 +53,13 @@ worker:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``seconds`` until the last lead had its booking; ``wrong``: what must not be."""
+    """``seconds`` until the last lead had its booking; ``wrong``: what must not be; ``connections`` to
+    the database at one moment, the most that were seen."""
 
     seconds: float
     wrong: list[str]
     most: dict[str, int]
+    connections: int
 
 
 def once(database: str, campaigns: int, leads: int, *, kill: bool, concurrency: int = 4) -> Outcome:
@@ -90,9 +92,11 @@ def once(database: str, campaigns: int, leads: int, *, kill: bool, concurrency: 
         began = time.monotonic()
         workers = [_worker(at, home, number, concurrency) for number, home in enumerate(homes)]
         killed = not kill
+        connections = 0
         while True:
             time.sleep(0.5)
-            done = _booked(database)
+            done, held = _looked(database)
+            connections = max(connections, held)
             if not killed and done >= wanted / 2:
                 killed = True
                 for worker in workers[:KILLED]:
@@ -109,7 +113,7 @@ def once(database: str, campaigns: int, leads: int, *, kill: bool, concurrency: 
             if worker.poll() is None:
                 worker.terminate()
                 worker.wait(timeout=60)
-        return _judged(at, before, wanted, seconds)
+        return _judged(at, before, wanted, seconds, connections)
 
 
 def _connect(at: Bench, name: str) -> None:
@@ -174,14 +178,18 @@ def _external_ids(at: Bench) -> list[str]:
     return [entry["externalId"] for entry in at.ask("/bookings")]
 
 
-def _booked(database: str) -> int:
-    """By the state that the hosts share."""
+def _looked(database: str) -> tuple[int, int]:
+    """How many are booked, by the state that the hosts share, and how many connections lead to it."""
     with psycopg.connect(driver_address(database)) as sql:
-        found = sql.execute("SELECT count(booking_id) FROM ledger").fetchone()
-    return int(found[0])
+        return sql.execute(
+            "SELECT count(booking_id), (SELECT count(*) - 1 FROM pg_stat_activity "
+            "WHERE datname = current_database()) FROM ledger"
+        ).fetchone()  # type: ignore[return-value]
 
 
-def _judged(at: Bench, before: Counter[str], wanted: int, seconds: float) -> Outcome:
+def _judged(
+    at: Bench, before: Counter[str], wanted: int, seconds: float, connections: int
+) -> Outcome:
     made = Counter(_external_ids(at)) - before
     traffic: dict[str, Any] = at.ask("/requests")["apis"]
     wrong = [f"{number} bookings of {code}" for code, number in made.items() if number > 1]
@@ -193,7 +201,8 @@ def _judged(at: Bench, before: Counter[str], wanted: int, seconds: float) -> Out
             wrong.append(f"{seen['too_many_requests']} requests to {api} got a 429")
         if seen["max_in_window"] > allowed:
             wrong.append(f"{seen['max_in_window']} requests to {api} in one window")
-    return Outcome(seconds, wrong, {api: traffic[api]["max_in_window"] for api in ALLOWED})
+    most = {api: traffic[api]["max_in_window"] for api in ALLOWED}
+    return Outcome(seconds, wrong, most, connections)
 
 
 def main() -> int:
@@ -217,7 +226,8 @@ def main() -> int:
             )
             print(
                 f"{'two killed' if kill else 'undisturbed'}: {outcome.seconds:.0f} s; "
-                f"fullest windows: {windows}; " + ("; ".join(outcome.wrong) or "all as it must be"),
+                f"fullest windows: {windows}; {outcome.connections} connections; "
+                + ("; ".join(outcome.wrong) or "all as it must be"),
                 flush=True,
             )
     print(f"ratio {times[1] / times[0]:.2f}")
