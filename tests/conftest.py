@@ -24,8 +24,8 @@ if not os.environ.get("STCLI_TEST_EXAMPLES"):
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Many tests wait for a server, a process or a clock, so there is work for twice the cores."""
-    return (os.cpu_count() or 1) * 2
+    """Many tests wait for a server, a process or a clock, so there is work for three times the cores."""
+    return (os.cpu_count() or 1) * 3
 
 
 def pytest_configure() -> None:
