@@ -18,6 +18,7 @@ from typing import Any
 
 from stcli.cli.output import line, table
 from stcli.errors import StcliError
+from stcli.own_program import own_program
 from stcli.sandbox.server import RunningSandbox
 
 MAPPING = """\
@@ -201,7 +202,7 @@ class _Story:
         line(f"$ {command}")
         sys.stdout.flush()
         answer = subprocess.run(  # noqa: S603 - our own command lines
-            [sys.executable, "-m", "stcli", *shlex.split(command)[1:]],
+            [*own_program(), *shlex.split(command)[1:]],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -14,6 +14,7 @@ from stcli.cli.arguments import AsJson, complete_campaign
 from stcli.cli.output import emit, line, note, plain
 from stcli.cli.session import application, chosen_campaign
 from stcli.errors import ExitCode, UsageError
+from stcli.own_program import own_program
 from stcli.usecases.report import instant
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def program() -> tuple[str, ...]:
         found = shutil.which(sys.argv[0])
         if found is not None:
             return (str(Path(found).absolute()),)
-    return (sys.executable, "-m", "stcli")
+    return own_program()
 
 
 def _kind(*, cron: bool, systemd: bool) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -79,11 +78,6 @@ class Children:
         except TimeoutError:
             _signal(process, signal.SIGKILL)
             await process.wait()
-
-
-def own_program() -> tuple[str, ...]:
-    """This very installation, also where no folder of it is on the path."""
-    return (sys.executable, "-m", "stcli")
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

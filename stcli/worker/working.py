@@ -18,9 +18,10 @@ from stcli.domain.connection import State
 from stcli.domain.ids import CampaignName
 from stcli.domain.settings_types import duration
 from stcli.errors import StcliError
+from stcli.own_program import own_program
 from stcli.usecases.passes.concurrency import StopSignal
 from stcli.wiring import Application
-from stcli.worker.children import Children, own_program
+from stcli.worker.children import Children
 from stcli.worker.queue import (
     HEARTBEAT_SECONDS,
     PASSES,
