@@ -11,6 +11,7 @@ from pathlib import Path
 
 import procrastinate
 from procrastinate import exceptions
+from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from stcli.domain.campaign import WorkerSettings
@@ -43,22 +44,36 @@ async def work(
     # Opened here once, and before any thread asks for it.
     await asyncio.to_thread(lambda: app.state)
     await asyncio.to_thread(make_tables, url)
-    children = Children(own_program(), tell)
-    queue = Queue(url, host)
-    queue.register(
-        children.run,
-        partial(asyncio.to_thread, Intervals(app).due),
-        lambda name: asyncio.to_thread(app.state.turns.took, CampaignName(name), app.now()),
-        lambda name: asyncio.to_thread(app.state.turns.again, CampaignName(name)),
+    intervals = Intervals(app)
+    while True:
+        children = Children(own_program(), tell)
+        queue = Queue(url, host)
+        queue.register(
+            children.run,
+            partial(asyncio.to_thread, intervals.due),
+            lambda name: asyncio.to_thread(app.state.turns.took, CampaignName(name), app.now()),
+            lambda name: asyncio.to_thread(app.state.turns.again, CampaignName(name)),
+        )
+        try:
+            async with queue.passes.open_async():
+                tell(f"worker on {host}: up to {places} campaigns at once")
+                await _until_stopped(queue, children, stop, places)
+        except (exceptions.ConnectorException, PoolTimeout) as error:
+            if not _is_forgotten(error):
+                raise unreachable(error.__cause__ or error) from error
+            tell("this host stood still, and the others took this worker for dead: it begins anew")
+            continue
+        stop.check()
+        raise unreachable(ConnectionError("it was lost while working"))
+
+
+def _is_forgotten(error: Exception) -> bool:
+    """Whether the queue knows this worker no more: nothing can be given to it."""
+    violated = error.__cause__
+    return (
+        isinstance(violated, errors.ForeignKeyViolation)
+        and violated.diag.constraint_name == "procrastinate_jobs_worker_id_fkey"
     )
-    try:
-        async with queue.passes.open_async():
-            tell(f"worker on {host}: up to {places} campaigns at once")
-            await _until_stopped(queue, children, stop, places)
-    except (exceptions.ConnectorException, PoolTimeout) as error:
-        raise unreachable(error.__cause__ or error) from error
-    stop.check()
-    raise unreachable(ConnectionError("it was lost while working"))
 
 
 async def _until_stopped(queue: Queue, children: Children, stop: StopSignal, places: int) -> None:

@@ -196,6 +196,26 @@ def test_a_worker_whose_database_goes_away_ends(
     assert "cannot be reached" in err
 
 
+def test_a_worker_that_was_taken_for_dead_begins_anew(
+    shared, connected, cli: Cli, world: World, start
+) -> None:
+    """As after its host was suspended: the others forgot it, and the queue gives it nothing more."""
+    worker = start()
+    until(lambda: len(world.per_external_id()) == 11, "eleven bookings")
+    until(lambda: not cli("worker", "status", "--json").document["queue"]["running"], "rest")
+    world.someone_new("Later")
+    execute(
+        shared,
+        "DELETE FROM stcli_queue.procrastinate_workers; "
+        "UPDATE worker_turns SET deferred_at = '2026-01-01T00:00:00.000000Z'",
+    )
+    until(lambda: len(world.per_external_id()) == 12, "the booking of who came later")
+    worker.terminate()
+    _, err = worker.communicate(timeout=PATIENCE)
+    assert worker.returncode == 143
+    assert "took this worker for dead: it begins anew" in err
+
+
 def test_without_a_shared_database_it_says_what_is_missing(connected, cli: Cli) -> None:
     """One machine alone has the schedule."""
     for words in (("worker",), ("worker", "status")):
