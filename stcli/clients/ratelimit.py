@@ -8,11 +8,15 @@ passes meanwhile. No more are reserved than requests wait, because what a proces
 to all.
 
 A slot whose moment passed more than ``LATE_SECONDS`` ago is thrown away: after a stall nothing is sent
-in a bunch. A request that got its slot in time and was held up on its way to the first byte, such as by
-a slow connection, may leave ``LATE_PART`` of the limit's window late; else it takes another slot,
-before all who have no connection yet. So in no window do more requests leave than slots are in it and
-in ``LATE_PART`` of another one, however many processes there are. The slots are made for less than the
-allowed rate (``Slots.share``), so that this is not more than is allowed.
+in a bunch. A request that got its slot in time and was held up on its way to the first byte may leave
+``LATE_PART`` of the limit's window late; else it takes another slot, before all who have no connection
+yet. So in no window do more requests leave than slots are in it and in ``LATE_PART`` of another one,
+however many processes there are. The slots are made for less than the allowed rate (``Slots.share``), so
+that this is not more than is allowed.
+
+Not to lose a slot with each slow connection, a request may begin with it before its moment, by as much
+as the last ones were held up, and waits for it right before the first byte. And slots are reserved so
+far ahead as reserving takes: whoever is far from the database would only get moments that have passed.
 
 A pause holds back every process from its next reservation on; slots already reserved are less than a
 quarter of a second of requests.
@@ -37,6 +41,10 @@ BLOCK_SECONDS = 0.125
 LATE_SECONDS = 0.015
 LATE_PART = 0.015
 """15 ms of a second, 0.9 s of a minute."""
+LONGEST_LEAD_SECONDS = 1.0
+"""How far ahead of its moment at most a request begins, and a slot is reserved."""
+AT_ONCE_SECONDS = 1e-4
+"""Less than a sleep can be told to take."""
 LOOK_EVERY_SECONDS = 1.0
 """A longer wait looks again, so that a clock that is set back does not prolong it."""
 
@@ -59,11 +67,13 @@ class Limit:
 
 @dataclass(slots=True)
 class Turn:
-    """A slot that a request was given: its moment, and how many pauses its process knew of then."""
+    """A slot that a request was given at ``given_at``: its moment, and how many pauses its process knew
+    of then."""
 
     limit: Limit
     moment: float
-    pauses: int
+    given_at: float
+    pauses: int = 0
     is_used: bool = False
 
 
@@ -88,8 +98,9 @@ class Limiter(Protocol):
 class _Lane:
     """The slots that this process holds of one key, for one event loop.
 
-    ``waiting``: how many requests wait for a slot. ``calm``: no request with a connection waits for a
-    slot; they go before the others.
+    ``waiting``: how many requests wait for a slot. ``held_up``: how long lately they took from their
+    turn to the first byte; ``reserving``: how long it took to reserve. ``calm``: no request with a
+    connection waits for a slot; they go before the others.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -99,6 +110,8 @@ class _Lane:
     waiting: int = 0
     calm: asyncio.Event = field(default_factory=asyncio.Event)
     slots: deque[float] = field(default_factory=deque)
+    held_up: float = 0.0
+    reserving: float = 0.0
     reserved_at: float = 0.0
     pauses: int = 0
     ahead: asyncio.Task[None] | None = None
@@ -111,6 +124,11 @@ class _Lane:
         """A pause began: what was meant to leave before it has to ask again."""
         self.slots.clear()
         self.pauses += 1
+
+
+def _lately(before: float, now: float) -> float:
+    """The longest of late, with some room for a longer one."""
+    return min(max(1.25 * now, 0.9 * before), LONGEST_LEAD_SECONDS)
 
 
 class RateLimiter:
@@ -142,22 +160,31 @@ class RateLimiter:
             async with lane.turn:  # asyncio's lock is fair: first come, first served
                 while True:
                     await lane.calm.wait()
-                    if (turn := await self._try(lane, limit)) is not None:
+                    if (turn := await self._try(lane, limit, lane.held_up)) is not None:
                         return turn
         finally:
             lane.waiting -= 1
 
     async def confirm(self, turn: Turn) -> None:
         lane = self._lane(turn.limit.key)
-        while not self._is_in_time(lane, turn):
-            turn = await self._take_first(lane, turn.limit)
+        lane.held_up = _lately(lane.held_up, self._clock() - turn.given_at)
+        while (wait := self._seconds_until(lane, turn)) != 0:
+            if wait is None:
+                turn = await self._take_first(lane, turn.limit)
+            else:
+                await self._sleep(wait)
         turn.is_used = True
 
-    def _is_in_time(self, lane: _Lane, turn: Turn) -> bool:
-        """Whether the slot counts still; one that is ahead was given before the clock was set back."""
+    def _seconds_until(self, lane: _Lane, turn: Turn) -> float | None:
+        """How long until its moment; None: the slot does not count any more. One that is further ahead
+        than any was given before the clock was set back."""
         if turn.is_used or turn.pauses != lane.pauses:
-            return False
-        return 0 <= self._clock() - turn.moment <= LATE_PART * turn.limit.window_seconds
+            return None
+        wait = turn.moment - self._clock()
+        late = LATE_PART * turn.limit.window_seconds
+        if not -late <= wait <= LONGEST_LEAD_SECONDS + AT_ONCE_SECONDS:
+            return None
+        return wait if wait > AT_ONCE_SECONDS else 0.0
 
     async def _take_first(self, lane: _Lane, limit: Limit) -> Turn:
         """The next slot, before all who have no connection yet."""
@@ -166,7 +193,7 @@ class RateLimiter:
         lane.calm.clear()
         try:
             async with lane.first:
-                while (turn := await self._try(lane, limit)) is None:
+                while (turn := await self._try(lane, limit, 0.0)) is None:
                     pass
                 return turn
         finally:
@@ -175,9 +202,10 @@ class RateLimiter:
             if not lane.hurried:
                 lane.calm.set()
 
-    async def _try(self, lane: _Lane, limit: Limit) -> Turn | None:
-        """One look at the next slot; None: it was not taken. Nothing is held over an await, so a
-        pause or a clock that is set back meanwhile is seen at the next look."""
+    async def _try(self, lane: _Lane, limit: Limit, early: float) -> Turn | None:
+        """One look at the next slot, which may be used ``early`` seconds before its moment; None: it
+        was not taken. Nothing is held over an await, so a pause or a clock that is set back meanwhile
+        is seen at the next look."""
         few = min(_block(limit) // 2, lane.waiting - 1)
         if lane.ahead is None and len(lane.slots) <= few:
             lane.ahead = asyncio.create_task(self._fill(lane, limit))
@@ -193,20 +221,23 @@ class RateLimiter:
             lane.slots.clear()
             return None
         wait = lane.slots[0] - now
-        if wait > 0:
-            await self._sleep(min(wait, LOOK_EVERY_SECONDS))
+        if wait - early > AT_ONCE_SECONDS:
+            await self._sleep(min(wait - early, LOOK_EVERY_SECONDS))
             return None
         moment = lane.slots.popleft()
         if wait < -LATE_SECONDS:
             return None
-        return Turn(limit, moment, lane.pauses)
+        return Turn(limit, moment, now, lane.pauses)
 
     async def _fill(self, lane: _Lane, limit: Limit) -> None:
         """Reserve the next slots."""
         pauses = lane.pauses
         try:
             count = min(_block(limit), max(lane.waiting - len(lane.slots), 1))
-            slots, reserved_at = await _patiently(self._reserve, limit, count)
+            began = self._clock()
+            lead = min(lane.reserving + lane.held_up, LONGEST_LEAD_SECONDS)
+            slots, reserved_at = await _patiently(self._reserve, limit, count, lead)
+            lane.reserving = _lately(lane.reserving, self._clock() - began)
         finally:
             lane.ahead = None
         if lane.pauses != pauses:
@@ -236,9 +267,11 @@ class RateLimiter:
             lane = self._lanes[key] = _Lane(loop)
         return lane
 
-    def _reserve(self, limit: Limit, count: int) -> tuple[list[float], float]:
+    def _reserve(self, limit: Limit, count: int, lead: float) -> tuple[list[float], float]:
         spacing = 1.0 / (limit.per_second * self._slots.share)
-        taken = self._slots.take(limit.key, count, spacing, self._patience_seconds, self._clock)
+        taken = self._slots.take(
+            limit.key, count, spacing, self._patience_seconds, self._clock, lead
+        )
         if taken.first is None:
             raise Unavailable(
                 "the remote system asked to be left alone for another "

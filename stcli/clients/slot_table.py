@@ -54,7 +54,9 @@ class SlotTable:
         self._begun = begun
         self._apart: Apart | None = None
 
-    def take(self, key: str, count: int, spacing: float, patience: float, clock: Clock) -> Taken:
+    def take(
+        self, key: str, count: int, spacing: float, patience: float, clock: Clock, lead: float = 0.0
+    ) -> Taken:
         with self._begun() as sql:
             next_at, paused_until = _locked(sql, key)
             there, here = self._times(sql, clock)
@@ -62,7 +64,7 @@ class SlotTable:
                 return Taken(None, paused_until - there, here)
             if next_at > max(there, paused_until) + queue_limit(spacing):
                 next_at = 0.0
-            start = max(there, next_at, paused_until)
+            start = max(there + lead, next_at, paused_until)
             sql.execute(
                 "UPDATE rate_slots SET next_at = ? WHERE key = ?", (start + count * spacing, key)
             )

@@ -53,8 +53,11 @@ class Slots(Protocol):
 
     share: float
 
-    def take(self, key: str, count: int, spacing: float, patience: float, clock: Clock) -> Taken:
-        """Reserve ``count`` slots that are ``spacing`` seconds apart, behind all that others have."""
+    def take(
+        self, key: str, count: int, spacing: float, patience: float, clock: Clock, lead: float = 0.0
+    ) -> Taken:
+        """Reserve ``count`` slots that are ``spacing`` seconds apart, behind all that others have, the
+        first at least ``lead`` seconds ahead."""
         ...
 
     def pause(self, key: str, seconds: float, clock: Clock) -> None:
@@ -82,7 +85,9 @@ class SlotFile:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def take(self, key: str, count: int, spacing: float, patience: float, clock: Clock) -> Taken:
+    def take(
+        self, key: str, count: int, spacing: float, patience: float, clock: Clock, lead: float = 0.0
+    ) -> Taken:
         def work(sql: sqlite3.Connection) -> Taken:
             now = clock()
             next_at, paused_until = self._row(sql, key, now)
@@ -90,7 +95,7 @@ class SlotFile:
                 return Taken(None, paused_until - now, now)
             if next_at > max(now, paused_until) + queue_limit(spacing):
                 next_at = 0.0
-            start = max(now, next_at, paused_until)
+            start = max(now + lead, next_at, paused_until)
             self._save(sql, key, start + count * spacing, paused_until, now)
             return Taken(start, max(paused_until - now, 0.0), now)
 

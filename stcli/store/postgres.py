@@ -89,6 +89,7 @@ class PostgresDatabase(Database):
                 self._address,
                 autocommit=True,
                 cursor_factory=self._driver.ClientCursor,
+                prepare_threshold=None,
                 **self._unless_said(
                     connect_timeout=CONNECT_SECONDS,
                     application_name="stcli",

@@ -52,22 +52,24 @@ class Runs:
     ) -> None:
         """A pass begins, under its campaign's lock: others of it that never ended have died. Those
         of more than ``KEPT`` ago are forgotten, those that did nothing after ``QUIET_KEPT``; but for
-        the first of all, which tells how long there has been nothing."""
+        the first of all and the newest of each sort, which tell since when there has been nothing."""
         with self._database.write() as sql:
             sql.execute(
                 "UPDATE runs SET status = 'interrupted' WHERE campaign = ? AND status = 'running'",
                 (campaign,),
             )
-            sql.execute(
-                "DELETE FROM runs WHERE campaign = ? AND pass = ? AND started_at < ?",
-                (campaign, kind, utc_text(now - KEPT)),
-            )
-            sql.execute(
-                "DELETE FROM runs WHERE campaign = ? AND pass = ? AND eventful = 0 "
-                "AND started_at < ? AND started_at > "
-                "(SELECT min(started_at) FROM runs r WHERE r.campaign = ? AND r.pass = ?)",
-                (campaign, kind, utc_text(now - QUIET_KEPT), campaign, kind),
-            )
+            for eventful, kept in ((1, KEPT), (0, QUIET_KEPT)):
+                sql.execute(
+                    "DELETE FROM runs WHERE campaign = ? AND pass = ? AND eventful = ? "
+                    "AND started_at < ? "
+                    "AND started_at > (SELECT min(started_at) FROM runs r "
+                    "WHERE r.campaign = ? AND r.pass = ?) "
+                    "AND started_at < (SELECT max(started_at) FROM runs r "
+                    "WHERE r.campaign = ? AND r.pass = ? AND r.eventful = ?)",
+                    (campaign, kind, eventful, utc_text(now - kept))
+                    + 2 * (campaign, kind)
+                    + (eventful,),
+                )
             sql.execute(
                 "INSERT INTO runs (run_id, campaign, pass, status, started_at, host, pid, file_hash) "
                 "VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",

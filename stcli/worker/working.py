@@ -128,18 +128,16 @@ class Intervals:
     def _interval(self, name: CampaignName) -> timedelta:
         version = _version(Path(self._app.files.path(name)))
         known = self._known.get(name)
-        if known is None or known[0] != version:
-            known = self._known[name] = version, self._read(name)
-        return known[1]
-
-    def _read(self, name: CampaignName) -> timedelta:
+        if known is not None and known[0] == version:
+            return known[1]
         try:
-            settings = self._app.settings_of(name).worker
+            every = duration(self._app.settings_of(name).worker.every)
         except StcliError as error:
             # The pass itself tells what is wrong with the file, and whom the alarms name.
             log.info("%s: %s", name, error)
-            settings = WorkerSettings.model_construct()
-        return duration(settings.every)
+            return duration(WorkerSettings.model_construct().every)
+        self._known[name] = version, every
+        return every
 
 
 def _version(file: Path) -> object:
@@ -148,4 +146,4 @@ def _version(file: Path) -> object:
         found = file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

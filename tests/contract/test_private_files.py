@@ -46,7 +46,7 @@ def test_a_file_is_made_once_and_is_private(tmp_path: Path) -> None:
     [
         lambda file: open_sqlite(file).close(),
         lambda file: SentMarks(file).note("tenant", RunId("run"), NOW),
-        lambda file: RateLimiter(SlotFile(file))._reserve(Limit("key", 60, 1.0), 1),
+        lambda file: RateLimiter(SlotFile(file))._reserve(Limit("key", 60, 1.0), 1, 0.0),
     ],
     ids=["state", "marks", "limits"],
 )

@@ -47,7 +47,7 @@ def known(state: State) -> set[RunId]:
 
 
 def test_a_pass_with_nothing_to_do_is_forgotten_sooner(state: State) -> None:
-    """After a month; one that did something after a year, and the first of all with those."""
+    """After a month; one that did something after a year, the first and the newest of all not at all."""
     first = ran(state, QUIET_KEPT + 9 * DAY)
     old_news = ran(state, QUIET_KEPT + 8 * DAY, created=1)
     old_quiet = ran(state, QUIET_KEPT + 7 * DAY)
@@ -57,15 +57,32 @@ def test_a_pass_with_nothing_to_do_is_forgotten_sooner(state: State) -> None:
     assert known(state) == {first, old_news, old_quiet, other_kind, other_campaign, recent}
     now = ran(state, timedelta())
     assert known(state) == {first, old_news, other_kind, other_campaign, recent, now}
+    assert [run.run_id for run in state.runs.newest(1, campaign="autumn")] == [other_campaign]
 
 
 def test_every_pass_is_forgotten_in_the_end(state: State) -> None:
-    """Whatever it did."""
-    ran(state, KEPT + DAY, created=1)
-    ran(state, KEPT + 2 * DAY, kind="sync")
-    assert len(known(state)) == 2
-    now = [ran(state, timedelta()), ran(state, timedelta(), kind="sync")]
-    assert known(state) == set(now)
+    """Whatever it did; but for the first of all and the newest that did something and that did not."""
+    first = ran(state, KEPT + 5 * DAY, created=1)
+    for days in (4, 3):
+        ran(state, KEPT + days * DAY, created=1)
+        ran(state, KEPT + days * DAY + timedelta(hours=1))
+    newest = ran(state, KEPT + DAY, created=1)
+    quiet = ran(state, KEPT + DAY - timedelta(hours=1))
+    now = ran(state, timedelta())
+    assert known(state) == {first, newest, quiet, now}
+    last = ran(state, -DAY, created=1)
+    assert known(state) == {first, newest, now, last}
+    after = ran(state, -2 * DAY, created=1)
+    assert known(state) == {first, now, last, after}
+
+
+def test_how_long_there_has_been_nothing_is_known_for_years(state: State) -> None:
+    """The newest pass with news stays, however old it is."""
+    ran(state, 3 * KEPT)
+    ran(state, 2 * KEPT, created=1)
+    for days in range(799, 0, -7):
+        ran(state, days * DAY)
+    assert state.runs.newest_with(SPRING, ["created"]) == NOW - 2 * KEPT
 
 
 def test_a_pass_that_did_not_end_counts_as_eventful(state: State) -> None:

@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from stcli.domain.ids import CampaignName
+from stcli.errors import ConfigurationError
 from stcli.wiring import Application
 from stcli.worker.working import Intervals
 from tests.integration.conftest import Cli
@@ -75,6 +77,24 @@ def test_a_file_that_did_not_change_is_not_read_again(
     file.touch()
     intervals.due()
     assert read == [SPRING, SPRING]
+
+
+def test_a_file_that_could_not_be_read_once_is_read_again(
+    app: Application, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it has to change: too many open files, a disk that was away."""
+    with file.open("a", encoding="utf-8") as more:
+        more.write("worker: {every: 1h}\n")
+    intervals = Intervals(app)
+    had_its_turn(app, 20)
+    with monkeypatch.context() as patch:
+        patch.setattr(Application, "settings_of", _fails)
+        assert intervals.due() == [SPRING]
+    assert intervals.due() == []
+
+
+def _fails(_app: Application, _name: CampaignName) -> NoReturn:
+    raise ConfigurationError("too many open files", "Close some.")
 
 
 def test_only_what_is_here_and_connected_has_a_turn(

@@ -29,7 +29,7 @@ class NoLimit:
 
     async def acquire(self, limit: Limit) -> Turn:
         self.turns += 1
-        return Turn(limit, 0.0, 0)
+        return Turn(limit, 0.0, 0.0)
 
     async def confirm(self, turn: Turn) -> None:
         self.confirmed += 1

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import threading
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -239,12 +240,85 @@ def test_who_has_a_connection_goes_before_those_who_have_none(tmp_path: Path) ->
             for _ in range(30):
                 group.create_task(waits(shared))
             await asyncio.sleep(0.01)
-            await shared.confirm(Turn(per_second(20), time.time() - 10, 0))
+            await shared.confirm(Turn(per_second(20), time.time() - 10, time.time()))
             order.append("has a connection")
 
     asyncio.run(scenario())
     assert len(order) == 31
     assert order.index("has a connection") < 5
+
+
+@pytest.mark.parametrize("rate", [1, 0.4])
+def test_after_a_slow_connection_the_next_one_begins_before_its_moment(
+    tmp_path: Path, rate: float
+) -> None:
+    """So it is in time, also where it would wait long for another slot, and none leaves before it."""
+
+    async def scenario() -> list[float]:
+        shared = RateLimiter(SlotFile(tmp_path / "limits.db"))
+        left = []
+        for _ in range(3):
+            turn = await shared.acquire(per_second(rate))
+            await asyncio.sleep(0.1)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.15):
+                    await shared.confirm(turn)
+                    left.append(time.time() - turn.moment)
+        return left
+
+    left = asyncio.run(scenario())
+    assert len(left) == 2  # the first one was late
+    assert all(0 <= late <= LATE_PART + 0.01 for late in left)
+
+
+def test_many_processes_whose_connections_are_slow_all_come_through(tmp_path: Path) -> None:
+    """However long it is until a process has its next slots."""
+    left, given_up = 0, 0
+
+    async def process(shared: RateLimiter) -> None:
+        nonlocal left, given_up
+        for _ in range(4):
+            turn = await shared.acquire(per_second(60))
+            await asyncio.sleep(0.1)
+            try:
+                async with asyncio.timeout(2):
+                    await shared.confirm(turn)
+            except TimeoutError:
+                given_up += 1
+            else:
+                left += 1
+
+    async def scenario() -> None:
+        limiters = [RateLimiter(SlotFile(tmp_path / "limits.db")) for _ in range(24)]
+        await asyncio.gather(*(process(one) for one in limiters for _ in range(4)))
+
+    asyncio.run(scenario())
+    # Only the first ones, before it is known how slow connections are.
+    assert given_up <= 24 * 4
+    assert left >= 24 * 4 * 3
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.2])
+def test_slots_that_come_late_are_made_further_ahead(tmp_path: Path, seconds: float) -> None:
+    """As from a database far away: a lone request gets one that has not passed."""
+
+    class Far(SlotFile):
+        def take(self, *args: Any) -> Any:
+            taken = super().take(*args)
+            time.sleep(seconds)
+            return taken
+
+    async def scenario() -> int:
+        shared = RateLimiter(Far(tmp_path / "limits.db"))
+        done = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(3):
+                while True:
+                    await shared.confirm(await shared.acquire(per_second(60)))
+                    done += 1
+        return done
+
+    assert asyncio.run(scenario()) >= 3
 
 
 def seconds_after_a_look_ahead(
@@ -289,9 +363,9 @@ def test_a_clock_set_back_while_slots_are_reserved_blocks_nobody(tmp_path: Path)
     shared = limiter(tmp_path, clock)
     reserve = shared._reserve
 
-    def set_back(limit: Limit, count: int) -> tuple[list[float], float]:
+    def set_back(limit: Limit, count: int, lead: float) -> tuple[list[float], float]:
         clock.now -= 3600
-        return reserve(limit, count)
+        return reserve(limit, count, lead)
 
     assert seconds_after_a_look_ahead(shared, clock, set_back) < 2
 
@@ -491,8 +565,8 @@ def test_slots_reserved_while_a_pause_is_written_are_not_used(tmp_path: Path) ->
     has_reserved, may_return = threading.Event(), threading.Event()
 
     class Slow(RateLimiter):
-        def _reserve(self, limit: Limit, count: int) -> tuple[list[float], float]:
-            slots = super()._reserve(limit, count)
+        def _reserve(self, limit: Limit, count: int, lead: float) -> tuple[list[float], float]:
+            slots = super()._reserve(limit, count, lead)
             has_reserved.set()
             may_return.wait(5)
             return slots
