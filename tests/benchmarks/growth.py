@@ -11,33 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from stcli.sandbox.settings import SandboxSettings
-from tests.benchmarks.measuring import Bench, Ran, Spread, bench, ratios
+from tests.benchmarks.measuring import EVERY_PASS, Bench, Ran, Spread, ratios, unlimited
 from tests.benchmarks.plot import log_plot
-from tests.integration.conftest import FIELDS
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 CHANGES = 1_000
 PLOT = Path(__file__).parents[2] / "docs" / "growth.svg"
 TURNS = 5
-# Of a thousand customers twenty have this tag, so that everybody is known and few are enrolled.
-CAMPAIGN = f"""\
-leads:
-  action: create_booking
-  fields:
-{FIELDS}
-qualification:
-  method: booking_becomes_job_and_reaches
-  property: job_status
-  value: Completed
-sync:
-  type: ongoing
-  fields:
-    first_name: {{type: dynamic, from: name, transform: [first_name]}}
-    email:      {{type: dynamic, from: email}}
-  filter:
-    tags: [No Reward]
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +50,8 @@ class Cost:
 
 def measure(customers: int) -> Cost:
     bookings = customers // 10
-    settings = SandboxSettings(
-        customers=customers,
-        leads=2,
-        feed_page_size=5000,
-        feed_lag_seconds=0.0,
-        rf_requests_per_window=10**9,
-        st_requests_per_window=10**9,
-        request_log_size=1,
-    )
-    rates = {"STCLI_RF_RATE_PER_MINUTE": "900000", "STCLI_ST_RATE_PER_SECOND": "15000"}
-    with bench(settings, **rates) as at:
-        at.connect("spring-hvac", CAMPAIGN)
+    with unlimited(customers=customers, leads=2) as at:
+        at.connect("spring-hvac", EVERY_PASS)
         at.stcli("leads", "run")
         first_sync = at.stcli("sync", "run", "--json")
         _open_bookings(at, bookings)

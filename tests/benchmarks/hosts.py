@@ -26,7 +26,6 @@ from stcli.database_address import driver_address
 from stcli.domain.connection import Connection
 from stcli.domain.connection import State as ConnectionState
 from stcli.domain.ids import BookingId, CampaignName, RfCampaignId, RunId, UserId
-from stcli.sandbox.settings import SandboxSettings
 from stcli.store.engine import Lease
 from stcli.store.ledger import Booked, Intent, LedgerScope
 from stcli.store.locks import Locks, Process
@@ -34,8 +33,7 @@ from stcli.store.places import FilePlace, Place, ServerPlace
 from stcli.store.state import State
 from stcli.wiring import Application
 from stcli.worker.working import Intervals
-from tests.benchmarks.measuring import Bench, Ran, Spread, bench, ratios
-from tests.integration.conftest import FIELDS
+from tests.benchmarks.measuring import EVERY_PASS, Bench, Ran, Spread, ratios, unlimited
 from tests.postgres_server import fresh_database, running_server
 
 WRITERS = (1, 2, 4, 8, 16)
@@ -44,23 +42,6 @@ LEADS = 1_000
 CUSTOMERS = 10_000
 TURNS = 5
 CAMPAIGNS = 500
-CAMPAIGN = f"""\
-leads:
-  action: create_booking
-  fields:
-{FIELDS}
-qualification:
-  method: booking_becomes_job_and_reaches
-  property: job_status
-  value: Completed
-sync:
-  type: ongoing
-  fields:
-    first_name: {{type: dynamic, from: name, transform: [first_name]}}
-    email:      {{type: dynamic, from: email}}
-  filter:
-    tags: [No Reward]
-"""
 
 
 def run() -> str:
@@ -202,20 +183,9 @@ def _cost(at: Bench, server: Server | None, *words: str) -> Cost:
 
 @contextmanager
 def _campaign(database: str | None) -> Iterator[Bench]:
-    settings = SandboxSettings(
-        leads=LEADS,
-        customers=CUSTOMERS,
-        feed_page_size=5000,
-        feed_lag_seconds=0.0,
-        rf_requests_per_window=10**9,
-        st_requests_per_window=10**9,
-        request_log_size=1,
-    )
-    variables = {"STCLI_RF_RATE_PER_MINUTE": "900000", "STCLI_ST_RATE_PER_SECOND": "15000"}
-    if database is not None:
-        variables["STCLI_DATABASE_URL"] = database
-    with bench(settings, **variables) as at:
-        at.connect("spring-hvac", CAMPAIGN)
+    variables = {} if database is None else {"STCLI_DATABASE_URL": database}
+    with unlimited(customers=CUSTOMERS, leads=LEADS, **variables) as at:
+        at.connect("spring-hvac", EVERY_PASS)
         at.stcli("map", "validate", "spring-hvac", "--accept")
         yield at
 
@@ -291,9 +261,7 @@ def _ticks(server: str) -> str:
         folder.mkdir()
         for number in range(CAMPAIGNS):
             name = CampaignName(f"campaign-{number}")
-            text = (
-                f"version: 1\nreferral_campaign: {name}\nservicetitan: {{tenant_id: 1}}\n{CAMPAIGN}"
-            )
+            text = f"version: 1\nreferral_campaign: {name}\nservicetitan: {{tenant_id: 1}}\n{EVERY_PASS}"
             (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
             connection = Connection(name, ConnectionState.CONNECTED)
             app.state.connections.save(

@@ -21,6 +21,26 @@ from typing import Any
 
 from stcli.sandbox.server import RunningSandbox
 from stcli.sandbox.settings import SandboxSettings
+from tests.integration.conftest import FIELDS
+
+# Of a thousand customers twenty have this tag, so that everybody is known and few are enrolled.
+EVERY_PASS = f"""\
+leads:
+  action: create_booking
+  fields:
+{FIELDS}
+qualification:
+  method: booking_becomes_job_and_reaches
+  property: job_status
+  value: Completed
+sync:
+  type: ongoing
+  fields:
+    first_name: {{type: dynamic, from: name, transform: [first_name]}}
+    email:      {{type: dynamic, from: email}}
+  filter:
+    tags: [No Reward]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +157,23 @@ def bench(
         here.close()
         server.terminate()
         server.join()
+
+
+@contextmanager
+def unlimited(*, customers: int, leads: int, **variables: str) -> Iterator[Bench]:
+    """One whose servers answer at once and allow whatever the client sends."""
+    settings = SandboxSettings(
+        customers=customers,
+        leads=leads,
+        feed_page_size=5000,
+        feed_lag_seconds=0.0,
+        rf_requests_per_window=10**9,
+        st_requests_per_window=10**9,
+        request_log_size=1,
+    )
+    rates = {"STCLI_RF_RATE_PER_MINUTE": "900000", "STCLI_ST_RATE_PER_SECOND": "15000"}
+    with bench(settings, **rates, **variables) as at:
+        yield at
 
 
 def _let_go_first(pid: int) -> None:
