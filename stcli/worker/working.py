@@ -61,6 +61,7 @@ async def work(
         except (exceptions.ConnectorException, PoolTimeout) as error:
             if not _is_forgotten(error):
                 raise unreachable(error.__cause__ or error) from error
+            stop.check()
             tell("this host stood still, and the others took this worker for dead: it begins anew")
             continue
         stop.check()
