@@ -81,12 +81,13 @@ class Limiter(Protocol):
     """Hands out the moments at which a request may be sent; each key has its own."""
 
     async def acquire(self, limit: Limit) -> Turn:
-        """Return when the caller may begin with one request, in the order of the calls."""
+        """Return when the caller may begin with one request, in the order of the calls; it may come to
+        its first byte before the turn's moment, and waits for it there."""
         ...
 
     async def confirm(self, turn: Turn) -> None:
-        """Called right before its first byte: return at once, or, where that comes too late or a second
-        time, at the next moment that is free."""
+        """Called right before its first byte: return at the turn's moment, or, where that passed too
+        long ago or was used, at the next one that is free."""
         ...
 
     async def pause(self, key: str, seconds: float) -> None:

@@ -89,6 +89,7 @@ class PostgresDatabase(Database):
                 self._address,
                 autocommit=True,
                 cursor_factory=self._driver.ClientCursor,
+                # Poolers that lend a session for one transaction know nothing of prepared statements.
                 prepare_threshold=None,
                 **self._unless_said(
                     connect_timeout=CONNECT_SECONDS,

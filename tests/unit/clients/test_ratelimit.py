@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stcli.clients.ratelimit import LATE_PART, Limit, RateLimiter, Turn
+from stcli.clients.ratelimit import AT_ONCE_SECONDS, LATE_PART, Limit, RateLimiter, Turn
 from stcli.clients.slots import SlotFile
 from stcli.errors import StateError, Unavailable
 
@@ -252,23 +252,24 @@ def test_who_has_a_connection_goes_before_those_who_have_none(tmp_path: Path) ->
 def test_after_a_slow_connection_the_next_one_begins_before_its_moment(
     tmp_path: Path, rate: float
 ) -> None:
-    """So it is in time, also where it would wait long for another slot, and none leaves before it."""
+    """So it is in time, and none leaves before its moment; only the first one takes another slot."""
+    time = VirtualClock()
+    shared = limiter(tmp_path, time)
 
     async def scenario() -> list[float]:
-        shared = RateLimiter(SlotFile(tmp_path / "limits.db"))
-        left = []
-        for _ in range(3):
+        waited = []
+        for _ in range(4):
             turn = await shared.acquire(per_second(rate))
-            await asyncio.sleep(0.1)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.15):
-                    await shared.confirm(turn)
-                    left.append(time.time() - turn.moment)
-        return left
+            time.now += 0.1
+            before = time.now
+            await shared.confirm(turn)
+            assert time.now >= turn.moment - AT_ONCE_SECONDS
+            waited.append(time.now - before)
+        return waited
 
-    left = asyncio.run(scenario())
-    assert len(left) == 2  # the first one was late
-    assert all(0 <= late <= LATE_PART + 0.01 for late in left)
+    first, *others = asyncio.run(scenario())
+    assert first > 0.5
+    assert max(others) <= 0.03
 
 
 def test_many_processes_whose_connections_are_slow_all_come_through(tmp_path: Path) -> None:
